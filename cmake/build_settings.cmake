@@ -1,0 +1,29 @@
+# How the programs of this repository are built; users of the library never see this.
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+add_library(rondo_build_settings INTERFACE)
+target_compile_options(rondo_build_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow)
+if(RONDO_WERROR)
+  target_compile_options(rondo_build_settings INTERFACE -Werror)
+endif()
+if(RONDO_SANITIZE)
+  target_compile_options(rondo_build_settings INTERFACE -fsanitize=${RONDO_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(rondo_build_settings INTERFACE -fsanitize=${RONDO_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    # clang's function sanitizer reports coroutine resumption
+    target_compile_options(rondo_build_settings INTERFACE -fno-sanitize=function)
+  endif()
+endif()
+
+# The headers that cost most, compiled once and shared by every program.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "")
+add_library(rondo_pch OBJECT ${CMAKE_BINARY_DIR}/pch.cpp)
+target_link_libraries(rondo_pch PRIVATE rondo rondo_build_settings)
+target_precompile_headers(rondo_pch PRIVATE ${CMAKE_CURRENT_LIST_DIR}/pch.hpp)
+
+function(rondo_program target)
+  target_link_libraries(${target} PRIVATE rondo rondo_build_settings)
+  target_precompile_headers(${target} REUSE_FROM rondo_pch)
+endfunction()
