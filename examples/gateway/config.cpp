@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "config.hpp"
+
+#include <rondo/error.hpp>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/json/stream_parser.hpp>
+#include <boost/json/value.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <limits>
+#include <set>
+#include <thread>
+#include <utility>
+
+namespace gateway {
+
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+
+constexpr std::int64_t day_ms = 24LL * 3600 * 1000;
+
+std::string at(std::string_view list, std::size_t index) {
+  return std::string{list} + "[" + std::to_string(index) + "]";
+}
+
+bool is_visible(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+/// A secret goes into a header field, where anything but visible characters is a fault or an attack.
+rondo::secret take_secret(json_fields& in, std::string_view name) {
+  auto const text = in.required_text(name);
+  if (!is_visible(text)) {
+    in.fault(name, "holds a character that may not be sent in a header");
+  }
+  return rondo::secret{text};
+}
+
+milliseconds take_time(json_fields& in, std::string_view name, milliseconds fallback, std::int64_t least,
+                       std::int64_t greatest) {
+  return milliseconds{in.integer(name, fallback.count(), least, greatest)};
+}
+
+/// `127.0.0.1:8787`, `[::1]:8787`, `localhost:8787`.
+std::optional<asio::ip::tcp::endpoint> take_address(json_fields& in, std::string_view name, std::string_view fallback) {
+  auto const text = in.text(name).value_or(std::string{fallback});
+  auto const colon = text.rfind(':');
+  auto host = text.substr(0, colon);
+  auto const bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  host = bracketed ? host.substr(1, host.size() - 2) : host == "localhost" ? "127.0.0.1" : host;
+  boost::system::error_code ec;
+  auto const address = asio::ip::make_address(host, ec);
+  std::uint16_t port = 0;
+  auto const digits = colon == text.npos ? std::string_view{} : std::string_view{text}.substr(colon + 1);
+  auto const parsed = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (ec || address.is_v6() != bracketed || digits.empty() || parsed.ec != std::errc{} ||
+      parsed.ptr != digits.data() + digits.size()) {
+    in.fault(name, "must be an address and a port, such as 127.0.0.1:8787 or [::1]:8787");
+    return std::nullopt;
+  }
+  return asio::ip::tcp::endpoint{address, port};
+}
+
+bool is_loopback(asio::ip::address const& address) {
+  return address.is_loopback() || (address.is_v6() && address.to_v6().is_v4_mapped() &&
+                                   asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback());
+}
+
+rondo::strategy take_strategy(json_fields& in, std::string_view name) {
+  static constexpr std::array all{rondo::strategy::round_robin, rondo::strategy::fill_first};
+  std::vector<std::string_view> words;
+  for (auto const one : all) {
+    words.push_back(to_string(one));
+  }
+  return all.at(in.word(name, 0, words));
+}
+
+limit_settings take_limits(json_fields& in, std::string_view name, fault_list& faults) {
+  limit_settings out;
+  auto const* const value = in.any(name);
+  if (value == nullptr) {
+    return out;
+  }
+  json_fields fields{*value, in.path(name), faults};
+  auto const count = [&fields](std::string_view field, std::optional<std::uint32_t>& to) {
+    if (fields.has(field)) {
+      to = static_cast<std::uint32_t>(fields.integer(field, 0, 0, std::numeric_limits<std::uint32_t>::max()));
+    }
+  };
+  count("requests_per_second", out.requests_per_second);
+  count("requests_per_minute", out.requests_per_minute);
+  count("tokens_per_minute", out.tokens_per_minute);
+  count("requests_per_day", out.requests_per_day);
+  count("tokens_per_day", out.tokens_per_day);
+  count("concurrency", out.concurrency);
+  if (fields.has("quota")) {
+    out.quota = fields.integer("quota", 0, 0, std::numeric_limits<std::int64_t>::max());
+  }
+  fields.finish();
+  return out;
+}
+
+std::filesystem::path take_file(json_fields& in, std::string_view name, std::filesystem::path const& folder) {
+  auto const file = in.text(name);
+  return file ? folder / *file : std::filesystem::path{};
+}
+
+std::uint32_t take_weight(json_fields& in) {
+  return static_cast<std::uint32_t>(in.integer("weight", 1, 1, 1'000'000));
+}
+
+key_entry take_key(json::value const& value, std::string path, std::filesystem::path const& folder,
+                   fault_list& faults) {
+  key_entry out;
+  json_fields in{value, path, faults};
+  out.path = path;
+  static constexpr std::array<std::string_view, 4> kinds{"secret", "env", "csv", "dotenv"};
+  auto const named = std::count_if(kinds.begin(), kinds.end(), [&in](std::string_view kind) { return in.has(kind); });
+  if (named != 1 && value.is_object()) {
+    faults.add(path, "must name exactly one of secret, env, csv and dotenv");
+    for (auto const kind : kinds) {
+      (void)in.any(kind);
+    }
+    (void)in.any("service");
+    (void)in.any("name");
+  } else if (in.has("env")) {
+    out.from = key_entry::kind::env;
+    out.variable = in.required_text("env");
+  } else if (in.has("csv")) {
+    out.from = key_entry::kind::csv;
+    out.file = take_file(in, "csv", folder);
+  } else if (in.has("dotenv")) {
+    out.from = key_entry::kind::dotenv;
+    out.file = take_file(in, "dotenv", folder);
+    out.service = in.required_text("service");
+  } else if (value.is_object()) {
+    out.secret = take_secret(in, "secret");
+    out.name = in.text("name").value_or("");
+    if (!std::all_of(out.name.begin(), out.name.end(), [](unsigned char c) { return c >= ' ' && c != 0x7f; })) {
+      in.fault("name", "holds a control character");
+    }
+  }
+  out.account = in.text("account").value_or("");
+  out.limits = take_limits(in, "limits", faults);
+  out.weight = take_weight(in);
+  out.disabled = in.flag("disabled", false);
+  in.finish();
+  return out;
+}
+
+std::string take_prefix(json_fields& in) {
+  auto prefix = in.text("prefix").value_or("/");
+  auto const well_formed = prefix.front() == '/' && prefix.find_first_of("?#") == prefix.npos &&
+                           prefix.find("//") == prefix.npos && is_visible(prefix);
+  if (!well_formed) {
+    in.fault("prefix", "must be a path that begins with / and has neither // nor ? nor #");
+  }
+  if (prefix.size() > 1 && prefix.back() == '/') {
+    prefix.pop_back();
+  }
+  return prefix;
+}
+
+rondo::http::url take_base_url(json_fields& in, bool allow_plaintext) {
+  auto const text = in.required_text("base_url");
+  if (text.empty()) {
+    return {};
+  }
+  auto parsed = rondo::http::parse_url(text);
+  if (!parsed) {
+    in.fault("base_url", "must be an http or https URL without user, password and fragment");
+    return {};
+  }
+  if (parsed->target.find('?') != std::string::npos) {
+    in.fault("base_url", "must not have a query");
+  }
+  if (!parsed->is_tls() && !parsed->is_loopback() && !allow_plaintext) {
+    in.fault("base_url", "may be http:// for loopback hosts only, or with \"allow_plaintext\": true");
+  }
+  return *std::move(parsed);
+}
+
+std::vector<rondo::http::proxy> take_proxies(json_fields& in, fault_list& faults) {
+  std::vector<rondo::http::proxy> out;
+  auto const* const list = in.list("proxies");
+  for (std::size_t i = 0; list != nullptr && i != list->size(); ++i) {
+    auto const path = at(in.path("proxies"), i);
+    auto const& entry = (*list)[i];
+    json::value const as_object = entry.is_string() ? json::object{{"url", entry}} : entry;
+    json_fields fields{as_object, path, faults};
+    auto const text = fields.required_text("url");
+    auto const each_request = fields.integer("requests_per_tunnel", 0, 0, std::numeric_limits<std::uint32_t>::max());
+    auto const age = take_time(fields, "tunnel_age_ms", milliseconds{0}, 0, day_ms);
+    fields.finish();
+    if (text.empty()) {
+      continue;
+    }
+    auto parsed = rondo::http::parse_proxy(text);
+    if (!parsed) {
+      faults.add(path, parsed.error() == rondo::error::invalid_credentials
+                           ? "the proxy's protocol cannot carry this user or password"
+                           : "must be a proxy URL: http://, socks5:// or socks5h://[user:password@]host:port");
+      continue;
+    }
+    parsed->requests_per_tunnel = static_cast<std::uint32_t>(each_request);
+    parsed->tunnel_age = age;
+    if (std::find(out.begin(), out.end(), *parsed) != out.end()) {
+      faults.add(path, "is the same proxy as one before");
+      continue;
+    }
+    out.push_back(*std::move(parsed));
+  }
+  return out;
+}
+
+pool_settings take_pool(json::value const& value, std::string path, std::filesystem::path const& folder,
+                        fault_list& faults) {
+  pool_settings out;
+  json_fields in{value, path, faults};
+  out.path = path;
+  out.name = in.required_text("name");
+  if (out.name.size() > 64 || !std::all_of(out.name.begin(), out.name.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+      })) {
+    in.fault("name", "must be at most 64 letters, digits, '-', '_' and '.'"); // it stands in URLs and metrics
+  }
+  out.prefix = take_prefix(in);
+  static std::vector<std::string_view> const providers{"elevenlabs", "openai", "gemini", "generic"};
+  out.provider = providers.at(in.word("provider", 0, providers));
+  if (value.is_object() && !in.has("provider")) {
+    in.fault("provider", "is missing");
+  }
+  out.allow_plaintext = in.flag("allow_plaintext", false);
+  out.base_url = take_base_url(in, out.allow_plaintext);
+  if (in.has("ca_file")) {
+    out.ca_file = take_file(in, "ca_file", folder);
+  }
+  out.strategy = take_strategy(in, "strategy");
+  out.limits = take_limits(in, "limits", faults);
+  auto const* const keys = in.list("keys");
+  if (value.is_object() && !in.has("keys")) {
+    in.fault("keys", "is missing");
+  }
+  for (std::size_t i = 0; keys != nullptr && i != keys->size(); ++i) {
+    out.keys.push_back(take_key((*keys)[i], at(in.path("keys"), i), folder, faults));
+  }
+  out.cooldown = take_time(in, "cooldown_ms", out.cooldown, 1, day_ms);
+  out.refresh = take_time(in, "refresh_ms", out.refresh, 0, day_ms);
+  out.own = static_cast<own_keys>(in.word("own_keys", 0, {"pass", "replace", "refuse"}));
+  out.proxies = take_proxies(in, faults);
+  out.proxy_strategy = take_strategy(in, "proxy_strategy");
+  out.connect = take_time(in, "connect_ms", out.connect, 1, day_ms);
+  out.idle = take_time(in, "idle_ms", out.idle, 1, day_ms);
+  if (auto const* const retry = in.any("retry")) {
+    json_fields fields{*retry, in.path("retry"), faults};
+    out.max_attempts = static_cast<unsigned>(fields.integer("max_attempts", out.max_attempts, 1, 1000));
+    out.deadline = take_time(fields, "deadline_ms", out.deadline, 1, day_ms);
+    out.unsafe = fields.flag("unsafe", out.unsafe);
+    fields.finish();
+  }
+  out.max_body_bytes = static_cast<std::size_t>(
+      in.integer("max_body_bytes", static_cast<std::int64_t>(out.max_body_bytes), 0, 4LL << 30));
+  in.finish();
+  return out;
+}
+
+void check_pools(std::vector<pool_settings> const& pools, fault_list& faults) {
+  std::set<std::string_view> names;
+  std::set<std::string_view> prefixes;
+  for (auto const& pool : pools) {
+    if (!pool.name.empty() && !names.insert(pool.name).second) {
+      faults.add(pool.path + ".name", "is the name of another pool too");
+    }
+    if (!prefixes.insert(pool.prefix).second) {
+      faults.add(pool.path + ".prefix", "is the prefix of another pool too");
+    }
+  }
+}
+
+/// Where in `text` a byte stands, as people count.
+std::string place(std::string_view text, std::size_t offset) {
+  auto const before = text.substr(0, offset);
+  auto const line = std::count(before.begin(), before.end(), '\n') + 1;
+  auto const start = before.rfind('\n');
+  auto const column = start == before.npos ? before.size() + 1 : before.size() - start;
+  return "line " + std::to_string(line) + ", column " + std::to_string(column);
+}
+
+std::optional<json::value> parse_json(std::string_view text, fault_list& faults) {
+  json::stream_parser parser;
+  boost::system::error_code ec;
+  auto const read = parser.write_some(text.data(), text.size(), ec);
+  if (!ec) {
+    auto const rest = text.find_first_not_of(" \t\r\n", read);
+    if (rest != text.npos) {
+      ec = json::error::extra_data;
+    } else {
+      parser.finish(ec);
+    }
+  }
+  if (ec) {
+    faults.add(place(text, std::min(read, text.size())), "not valid JSON: " + ec.message());
+    return std::nullopt;
+  }
+  return parser.release();
+}
+
+} // namespace
+
+rondo::limits limit_settings::over(rondo::limits out) const {
+  out.requests_per_second = requests_per_second.value_or(out.requests_per_second);
+  out.requests_per_minute = requests_per_minute.value_or(out.requests_per_minute);
+  out.tokens_per_minute = tokens_per_minute.value_or(out.tokens_per_minute);
+  out.requests_per_day = requests_per_day.value_or(out.requests_per_day);
+  out.tokens_per_day = tokens_per_day.value_or(out.tokens_per_day);
+  out.concurrency = concurrency.value_or(out.concurrency);
+  out.quota = quota.value_or(out.quota);
+  return out;
+}
+
+settings parse_settings(std::string_view text, std::filesystem::path const& folder, fault_list& faults) {
+  settings out;
+  auto const document = parse_json(text, faults);
+  if (!document) {
+    return out;
+  }
+  json_fields in{*document, "", faults};
+  auto const listen = take_address(in, "listen", "127.0.0.1:8787");
+  auto const admin = take_address(in, "admin", "127.0.0.1:8788");
+  if (listen && listen == admin && listen->port() != 0) {
+    in.fault("admin", "is the same address as listen");
+  }
+  out.listen = listen.value_or(out.listen);
+  out.admin = admin.value_or(out.admin);
+  auto const processors = std::max(1U, std::thread::hardware_concurrency());
+  out.threads = static_cast<unsigned>(in.integer("threads", processors, 1, 256));
+  auto const* const tokens = in.list("caller_tokens");
+  for (std::size_t i = 0; tokens != nullptr && i != tokens->size(); ++i) {
+    json::value const as_object = json::object{{"token", (*tokens)[i]}};
+    fault_list found;
+    json_fields token{as_object, "", found};
+    out.caller_tokens.push_back(take_secret(token, "token"));
+    if (!found.empty()) {
+      faults.add(at("caller_tokens", i), "must be a string of visible characters");
+    }
+  }
+  if (tokens == nullptr || tokens->empty()) {
+    for (auto const& [name, address] : {std::pair{"listen", listen}, std::pair{"admin", admin}}) {
+      if (address && !is_loopback(address->address())) {
+        in.fault(name, "must be a loopback address unless there are caller_tokens");
+      }
+    }
+  }
+  out.head_timeout = take_time(in, "head_ms", out.head_timeout, 1, day_ms);
+  out.keep_alive_timeout = take_time(in, "keep_alive_ms", out.keep_alive_timeout, 1, day_ms);
+  out.drain_timeout = take_time(in, "drain_ms", out.drain_timeout, 0, day_ms);
+  auto const* const pools = in.list("pools");
+  if (document->is_object() && (!in.has("pools") || (pools != nullptr && pools->empty()))) {
+    in.fault("pools", "must name at least one pool");
+  }
+  for (std::size_t i = 0; pools != nullptr && i != pools->size(); ++i) {
+    out.pools.push_back(take_pool((*pools)[i], at("pools", i), folder, faults));
+  }
+  check_pools(out.pools, faults);
+  in.finish();
+  return out;
+}
+
+} // namespace gateway

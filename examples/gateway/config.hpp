@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "json_fields.hpp"
+#include <rondo/http/proxy.hpp>
+#include <rondo/http/url.hpp>
+#include <rondo/limits.hpp>
+#include <rondo/secret.hpp>
+#include <rondo/strategy.hpp>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gateway {
+
+using milliseconds = std::chrono::milliseconds;
+
+/// What a configuration says about limits: the fields that it names. The others come from the pool's defaults.
+struct limit_settings {
+  std::optional<std::uint32_t> requests_per_second;
+  std::optional<std::uint32_t> requests_per_minute;
+  std::optional<std::uint32_t> tokens_per_minute;
+  std::optional<std::uint32_t> requests_per_day;
+  std::optional<std::uint32_t> tokens_per_day;
+  std::optional<std::uint32_t> concurrency;
+  std::optional<std::int64_t> quota;
+
+  [[nodiscard]] rondo::limits over(rondo::limits defaults) const;
+  [[nodiscard]] bool empty() const { return *this == limit_settings{}; }
+
+  friend bool operator==(limit_settings const&, limit_settings const&) = default;
+};
+
+/// One entry of `keys`: a single key, or a place where keys are found.
+struct key_entry {
+  enum class kind { single, env, csv, dotenv };
+  kind from = kind::single;
+  std::string path; ///< where it stands in the configuration, for faults that are found later
+  std::string name; ///< of a single key; empty: made from the pool's name and the position
+  rondo::secret secret;
+  std::string variable;       ///< env
+  std::filesystem::path file; ///< csv, dotenv
+  std::string service;        ///< dotenv
+  std::string account;        ///< empty: each key is its own account
+  limit_settings limits;
+  std::uint32_t weight = 1;
+  bool disabled = false;
+};
+
+/// What happens to a provider's key that a caller sends himself.
+enum class own_keys { pass, replace, refuse };
+
+struct pool_settings {
+  std::string path;
+  std::string name;
+  std::string prefix = "/"; ///< `/`, or `/a/b` without a slash at its end
+  std::string provider;
+  rondo::http::url base_url;
+  bool allow_plaintext = false;
+  std::optional<std::filesystem::path> ca_file;
+  rondo::strategy strategy = rondo::strategy::round_robin;
+  std::vector<key_entry> keys;
+  limit_settings limits;
+  milliseconds cooldown{60'000};
+  milliseconds refresh{0}; ///< 0: never
+  own_keys own = own_keys::pass;
+  std::vector<rondo::http::proxy> proxies;
+  rondo::strategy proxy_strategy = rondo::strategy::round_robin;
+  milliseconds connect{5'000};
+  milliseconds idle{60'000};
+  unsigned max_attempts = 4;
+  milliseconds deadline{30'000};
+  bool unsafe = false;
+  std::size_t max_body_bytes = 10U << 20U;
+};
+
+struct settings {
+  boost::asio::ip::tcp::endpoint listen;
+  boost::asio::ip::tcp::endpoint admin;
+  unsigned threads = 1;
+  std::vector<rondo::secret> caller_tokens;
+  milliseconds head_timeout{10'000};        ///< for the head of a request, from its first byte
+  milliseconds keep_alive_timeout{600'000}; ///< an idle connection is closed after that
+  milliseconds drain_timeout{10'000};       ///< for the requests in flight when the gateway stops
+  std::vector<pool_settings> pools;
+};
+
+/// Reads and checks a configuration: its form, not the keys it refers to. Relative file names are taken from `folder`.
+/// The result is complete only if no fault was added.
+///
+/// Cost: one pass, all faults.
+[[nodiscard]] settings parse_settings(std::string_view json, std::filesystem::path const& folder, fault_list& faults);
+
+} // namespace gateway

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../../examples/gateway/config.hpp"
+
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+namespace json = boost::json;
+
+json::object good() {
+  return json::parse(R"({
+    "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "threads": 2, "caller_tokens": [],
+    "pools": [{
+      "name": "eleven", "prefix": "/", "provider": "elevenlabs", "base_url": "https://localhost:9443",
+      "ca_file": "ca.pem", "strategy": "fill_first",
+      "keys": [
+        {"name": "k1", "secret": "sk_0123456789abcdef", "account": "team-a", "limits": {"quota": 10000}},
+        {"env": "ELEVENLABS_API_KEYS"}, {"csv": "BASE.csv"}, {"dotenv": ".env", "service": "gemini"}],
+      "limits": {"requests_per_minute": 60, "tokens_per_minute": 0, "concurrency": 4},
+      "cooldown_ms": 60000, "refresh_ms": 0, "own_keys": "refuse",
+      "proxies": ["socks5h://user:pass@127.0.0.1:1080", {"url": "http://127.0.0.1:3128", "requests_per_tunnel": 1}],
+      "proxy_strategy": "round_robin", "connect_ms": 5000, "idle_ms": 60000,
+      "retry": {"max_attempts": 5, "deadline_ms": 30000, "unsafe": true}, "max_body_bytes": 1000
+    }]})")
+      .as_object();
+}
+
+json::object& pool_of(json::object& config) {
+  return config["pools"].as_array()[0].as_object();
+}
+
+std::vector<std::string> faults_of(std::string_view text) {
+  gateway::fault_list faults;
+  (void)gateway::parse_settings(text, "/etc/gateway", faults);
+  return faults.lines();
+}
+
+std::vector<std::string> faults_of(json::object const& config) {
+  return faults_of(json::serialize(config));
+}
+
+// The one fault of a configuration begins with the path of the field.
+void check_fault(json::object const& config, std::string_view path) {
+  auto const faults = faults_of(config);
+  BOOST_TEST_REQUIRE(faults.size() == 1U, "wanted one fault at " << path);
+  BOOST_TEST(faults.front().substr(0, path.size() + 2) == std::string{path} + ": ");
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(gateway_config)
+
+BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
+  gateway::fault_list faults;
+  auto const out = gateway::parse_settings(json::serialize(good()), "/etc/gateway", faults);
+  BOOST_TEST_REQUIRE(faults.empty());
+  BOOST_TEST(out.threads == 2U);
+  BOOST_TEST(out.listen.address().to_string() == "127.0.0.1");
+  auto const& pool = out.pools.at(0);
+  BOOST_TEST(pool.base_url.port == 9443);
+  BOOST_TEST(pool.ca_file.value().string() == "/etc/gateway/ca.pem");
+  BOOST_TEST((pool.strategy == rondo::strategy::fill_first));
+  BOOST_TEST((pool.own == gateway::own_keys::refuse));
+  BOOST_TEST(pool.max_attempts == 5U);
+  BOOST_TEST(pool.unsafe);
+  BOOST_TEST(pool.max_body_bytes == 1000U);
+  BOOST_TEST_REQUIRE(pool.keys.size() == 4U);
+  BOOST_TEST(pool.keys[0].secret.reveal() == "sk_0123456789abcdef");
+  BOOST_TEST((pool.keys[1].from == gateway::key_entry::kind::env));
+  BOOST_TEST(pool.keys[2].file.string() == "/etc/gateway/BASE.csv");
+  BOOST_TEST(pool.keys[3].service == "gemini");
+  BOOST_TEST_REQUIRE(pool.proxies.size() == 2U);
+  BOOST_TEST(pool.proxies[1].requests_per_tunnel == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_key_names_some_limits_and_takes_the_others_from_its_pool) {
+  gateway::fault_list faults;
+  auto const out = gateway::parse_settings(json::serialize(good()), "", faults);
+  auto const& pool = out.pools.at(0);
+  auto const limits = pool.keys[0].limits.over(pool.limits.over({}));
+  BOOST_TEST(limits.quota == 10000);
+  BOOST_TEST(limits.requests_per_minute == 60U);
+  BOOST_TEST(limits.concurrency == 4U);
+  BOOST_TEST(limits.tokens_per_minute == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(the_smallest_configuration) {
+  auto const text = R"({"pools":[{"name":"p","provider":"openai","base_url":"https://api.example.com/v1",
+                                   "keys":[{"secret":"sk-1"}]}]})";
+  gateway::fault_list faults;
+  auto const out = gateway::parse_settings(text, "", faults);
+  BOOST_TEST_REQUIRE(faults.empty());
+  BOOST_TEST(out.listen.port() == 8787);
+  BOOST_TEST(out.admin.port() == 8788);
+  BOOST_TEST(out.pools[0].prefix == "/");
+  BOOST_TEST((out.pools[0].own == gateway::own_keys::pass));
+  BOOST_TEST(out.pools[0].deadline.count() == 30000);
+}
+
+BOOST_AUTO_TEST_CASE(unknown_fields_are_named_by_path) {
+  auto config = good();
+  config["liste"] = 1;
+  check_fault(config, "liste");
+  config = good();
+  pool_of(config)["retry"].as_object()["attempts"] = 1;
+  check_fault(config, "pools[0].retry.attempts");
+  config = good();
+  pool_of(config)["keys"].as_array()[0].as_object()["Secret"] = "x";
+  check_fault(config, "pools[0].keys[0].Secret");
+  config = good();
+  pool_of(config)["keys"].as_array()[2].as_object()["name"] = "x";
+  check_fault(config, "pools[0].keys[2].name");
+  config = good();
+  pool_of(config)["limits"].as_object()["rpm"] = 1;
+  check_fault(config, "pools[0].limits.rpm");
+}
+
+BOOST_AUTO_TEST_CASE(types_and_ranges) {
+  for (json::value const& wrong : {json::value{"2"}, json::value{2.5}, json::value{-1}, json::value{0},
+                                   json::value{257}, json::value{18446744073709551615U}, json::value{nullptr}}) {
+    auto config = good();
+    config["threads"] = wrong;
+    check_fault(config, "threads");
+  }
+  auto config = good();
+  pool_of(config)["limits"].as_object()["concurrency"] = 4294967296;
+  check_fault(config, "pools[0].limits.concurrency");
+  config = good();
+  pool_of(config)["retry"].as_object()["unsafe"] = 1;
+  check_fault(config, "pools[0].retry.unsafe");
+  config = good();
+  pool_of(config)["strategy"] = "random";
+  check_fault(config, "pools[0].strategy");
+  config = good();
+  pool_of(config)["keys"] = "sk_1";
+  check_fault(config, "pools[0].keys");
+  config = good();
+  pool_of(config)["keys"].as_array()[1] = "sk_1";
+  check_fault(config, "pools[0].keys[1]");
+}
+
+BOOST_AUTO_TEST_CASE(addresses_are_loopback_unless_callers_are_known) {
+  for (auto const* const outside : {"0.0.0.0:0", "0.0.0.0:8787", "[::]:0", "192.168.1.2:80"}) {
+    auto config = good();
+    config["listen"] = outside;
+    check_fault(config, "listen");
+    config["caller_tokens"] = json::array{"token-of-a-caller"};
+    BOOST_TEST(faults_of(config).empty());
+    config = good();
+    config["admin"] = outside;
+    check_fault(config, "admin");
+  }
+  for (auto const* const loopback : {"127.8.9.1:1", "[::1]:0", "localhost:3"}) {
+    auto config = good();
+    config["listen"] = loopback;
+    BOOST_TEST(faults_of(config).empty());
+  }
+  for (auto const* const malformed : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:1x", "::1:80",
+                                      "[127.0.0.1]:1", "example.com:80", ":1"}) {
+    auto config = good();
+    config["listen"] = malformed;
+    check_fault(config, "listen");
+  }
+  auto config = good();
+  config["listen"] = "127.0.0.1:81";
+  config["admin"] = "127.0.0.1:81";
+  check_fault(config, "admin");
+}
+
+BOOST_AUTO_TEST_CASE(a_key_crosses_no_network_in_clear_by_accident) {
+  auto config = good();
+  pool_of(config)["base_url"] = "http://api.example.com";
+  check_fault(config, "pools[0].base_url");
+  pool_of(config)["allow_plaintext"] = true;
+  BOOST_TEST(faults_of(config).empty());
+  for (auto const* const local : {"http://127.0.0.1:1", "http://localhost", "http://[::1]:2/v1"}) {
+    config = good();
+    pool_of(config)["base_url"] = local;
+    BOOST_TEST(faults_of(config).empty());
+  }
+  for (auto const* const bad : {"api.example.com", "ftp://x", "https://u:p@x", "https://x/#a", "https://x/?a=b", ""}) {
+    config = good();
+    pool_of(config)["base_url"] = bad;
+    check_fault(config, "pools[0].base_url");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_key_entry_is_of_one_kind) {
+  auto config = good();
+  pool_of(config)["keys"].as_array()[0].as_object()["env"] = "X";
+  check_fault(config, "pools[0].keys[0]");
+  config = good();
+  pool_of(config)["keys"].as_array()[0].as_object().erase("secret");
+  check_fault(config, "pools[0].keys[0]");
+  config = good();
+  pool_of(config)["keys"].as_array()[3].as_object().erase("service");
+  check_fault(config, "pools[0].keys[3].service");
+}
+
+BOOST_AUTO_TEST_CASE(secrets_can_be_sent_and_are_never_shown) {
+  auto config = good();
+  for (auto const* const wrong : {"", "a b", "sk_0123\r\nx: y", "sk_\xc3\xa4"}) {
+    pool_of(config)["keys"].as_array()[0].as_object()["secret"] = wrong;
+    check_fault(config, "pools[0].keys[0].secret");
+  }
+  config = good();
+  config["caller_tokens"] = json::array{"good", "super secret"};
+  pool_of(config)["proxies"] = json::array{"socks9://user:super-secret@host:1", "super-secret"};
+  pool_of(config)["base_url"] = "https://super-secret@host";
+  pool_of(config)["own_keys"] = "super-secret";
+  pool_of(config)["prefix"] = "super-secret";
+  auto const faults = faults_of(config);
+  BOOST_TEST(faults.size() == 6U);
+  for (auto const& line : faults) {
+    BOOST_TEST(line.find("super") == line.npos, line);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(pools_have_names_and_prefixes_of_their_own) {
+  auto config = good();
+  auto second = pool_of(config);
+  config["pools"].as_array().push_back(second);
+  auto const faults = faults_of(config);
+  BOOST_TEST_REQUIRE(faults.size() == 2U);
+  BOOST_TEST(faults[0] == "pools[1].name: is the name of another pool too");
+  BOOST_TEST(faults[1] == "pools[1].prefix: is the prefix of another pool too");
+
+  for (auto const* const prefix : {"openai", "/a//b", "/a?b", "/a b"}) {
+    config = good();
+    pool_of(config)["prefix"] = prefix;
+    check_fault(config, "pools[0].prefix");
+  }
+  config = good();
+  pool_of(config)["prefix"] = "/openai/";
+  gateway::fault_list none;
+  BOOST_TEST(gateway::parse_settings(json::serialize(config), "", none).pools[0].prefix == "/openai");
+}
+
+BOOST_AUTO_TEST_CASE(proxies) {
+  auto config = good();
+  pool_of(config)["proxies"] = json::array{"http://127.0.0.1:3128", "http://127.0.0.1:3128"};
+  check_fault(config, "pools[0].proxies[1]");
+  pool_of(config)["proxies"] = json::array{"http://127.0.0.1:3128", json::object{{"url", "http://a:1"}, {"wait", 1}}};
+  check_fault(config, "pools[0].proxies[1].wait");
+  pool_of(config)["proxies"] = json::array{1};
+  check_fault(config, "pools[0].proxies[0]");
+}
+
+BOOST_AUTO_TEST_CASE(all_faults_at_once) {
+  auto config = good();
+  config["threads"] = 0;
+  config["extra"] = 0;
+  pool_of(config)["prefix"] = "x";
+  pool_of(config)["connect_ms"] = 0;
+  pool_of(config).erase("name");
+  BOOST_TEST(faults_of(config).size() == 5U);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_json_is_located) {
+  BOOST_TEST(faults_of("{\n  \"listen\": oops\n}").at(0).substr(0, 16) == "line 2, column 1");
+  BOOST_TEST(faults_of("").size() == 1U);
+  BOOST_TEST(faults_of("{} {}").size() == 1U);
+  BOOST_TEST(faults_of("[]").at(0) == "must be an object");
+  BOOST_TEST(faults_of("{}").at(0) == "pools: must name at least one pool");
+  std::string const deep(100'000, '[');
+  BOOST_TEST(faults_of(deep).size() == 1U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
