@@ -97,8 +97,8 @@ BOOST_AUTO_TEST_CASE(a_429_is_concurrency_load_or_rate) {
   BOOST_TEST(what(judge(429, R"({"detail":{"type":"rate_limit_error","code":"system_busy"}})")) == "overloaded");
   BOOST_TEST(what(judge(503, R"({"detail":{"status":"system_busy"}})")) == "overloaded");
   BOOST_TEST(what(judge(429, R"({"detail":{"code":"rate_limit_exceeded"}})", {{"retry-after", "7"}})) ==
-             "rate_limited 7000ms");
-  BOOST_TEST(what(judge(429, "")) == "rate_limited");
+             "rate_limited 7000ms lane");
+  BOOST_TEST(what(judge(429, "")) == "rate_limited lane");
 }
 
 BOOST_AUTO_TEST_CASE(a_voice_limit_bars_from_voice_creation_and_nothing_else) {

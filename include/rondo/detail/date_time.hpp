@@ -105,13 +105,13 @@ private:
   std::string_view rest_;
 };
 
-/// The instant of a civil date and time in UTC; empty if the date does not exist or lies outside 1900 to 2199, where
-/// nanoseconds in 64 bits are safe.
+/// The instant of a civil date and time in UTC; empty if the date does not exist or lies outside 1970 to 2199, where
+/// the difference of any two fits nanoseconds in 64 bits.
 [[nodiscard]] constexpr std::optional<wall_time> instant(int year, int month, int day,
                                                          std::chrono::nanoseconds time) noexcept {
   std::chrono::year_month_day const date{std::chrono::year{year}, std::chrono::month{static_cast<unsigned>(month)},
                                          std::chrono::day{static_cast<unsigned>(day)}};
-  if (!date.ok() || year < 1900 || year > 2199) {
+  if (!date.ok() || year < 1970 || year > 2199) {
     return std::nullopt;
   }
   return wall_time{std::chrono::sys_days{date}} + std::chrono::duration_cast<wall_time::duration>(time);

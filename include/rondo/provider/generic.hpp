@@ -110,6 +110,9 @@ public:
   /// | other 5xx | transport_error |
   /// | other 3xx, 4xx | rejected |
   ///
+  /// A rate limit is taken to hold for the lane of the request, as most providers count per account and model; the
+  /// lanes of a provider that does not will each find out once.
+  ///
   /// **401 and 403.** A key is declared invalid, which is final, only on evidence: a body that names an invalid key
   /// (an identifier such as `invalid_api_key`, or the plain wording), or a 401 that answers with no body at all, where
   /// the status is all there is to say. A body that is not understood is never enough: the key is merely rotated away
@@ -127,6 +130,7 @@ public:
       return std::move(*special);
     }
     out.failure = judge_usual(context);
+    out.lane_only = status == 429 && out.failure->what() == outcome::kind::rate_limited;
     return out;
   }
 
