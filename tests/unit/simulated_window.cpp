@@ -10,7 +10,7 @@
 
 using namespace std::chrono_literals;
 
-BOOST_AUTO_TEST_SUITE(sliding_window)
+BOOST_AUTO_TEST_SUITE(simulated_window)
 
 using window = sim::sliding_window;
 using nanoseconds = std::chrono::nanoseconds;
