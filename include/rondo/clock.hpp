@@ -22,7 +22,7 @@ public:
 
 /// The clocks of the system.
 [[nodiscard]] inline clock_source const& system_clocks() noexcept {
-  static constexpr clock_source clocks{};
+  static clock_source const clocks{};
   return clocks;
 }
 

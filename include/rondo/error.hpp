@@ -55,6 +55,8 @@ enum class error {
   name_too_long,
   /// User name or password are too long, or empty where the proxy protocol needs them.
   invalid_credentials,
+  /// This machine has no descriptor or memory left for another connection.
+  no_resources,
 
   // --- the proxy
   /// No TCP connection to the proxy.
@@ -191,6 +193,7 @@ private:
     case error::invalid_proxy: return "malformed or unsupported proxy URL";
     case error::name_too_long: return "the host name is too long for the proxy protocol";
     case error::invalid_credentials: return "user name or password cannot be used with this proxy protocol";
+    case error::no_resources: return "no descriptor or memory left for another connection";
     case error::proxy_connect_failed: return "cannot connect to the proxy";
     case error::proxy_timeout: return "the proxy did not answer in time";
     case error::proxy_closed: return "the proxy closed the connection during the handshake";

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace rondo::detail {
+
+/// The set of slots that are worth a try: a bitmap with three levels of summaries above it, 64 children a word, so
+/// that the next member is found in at most seven word reads however many slots there are and however few are in it.
+///
+/// A member may turn out to be unable to serve; a slot that could serve and is no member would be lost. Therefore
+/// whoever clears a summary bit looks at the words below once more.
+///
+/// `set`, `clear`, `next` and `empty`: any thread. `grow_to`: one thread at a time, before the index is used.
+template <template <class> class Atomic = std::atomic> class ready_index {
+public:
+  static constexpr std::uint32_t npos = ~std::uint32_t{0};
+  static constexpr std::uint32_t capacity = 64U * 64U * 64U * 64U;
+
+  ready_index() = default;
+  ready_index(ready_index const&) = delete;
+  ready_index& operator=(ready_index const&) = delete;
+
+  /// Makes room for `index`.
+  void grow_to(std::uint32_t index) {
+    auto& branch = middle_[index >> 18];
+    if (!branch.load(std::memory_order_relaxed)) {
+      branch.store(new middle, std::memory_order_release); // pairs with the loads in word()
+    }
+    auto& leaf = branch.load(std::memory_order_relaxed)->leaves[(index >> 12) & 63];
+    if (!leaf.load(std::memory_order_relaxed)) {
+      leaf.store(new node, std::memory_order_release); // pairs with the loads in word()
+    }
+  }
+
+  ~ready_index() {
+    for (auto& branch : middle_) {
+      std::unique_ptr<middle> const owned{branch.load(std::memory_order_relaxed)};
+      if (owned) {
+        for (auto& leaf : owned->leaves) {
+          delete leaf.load(std::memory_order_relaxed);
+        }
+      }
+    }
+  }
+
+  void set(std::uint32_t index) noexcept {
+    for (unsigned level = 0; level < levels; ++level) {
+      auto const before = word(level, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst);
+      if (before != 0) {
+        return; // whoever set the first bit here has told, or is telling, the level above
+      }
+      index >>= 6;
+    }
+  }
+
+  void clear(std::uint32_t index) noexcept {
+    for (unsigned level = 0; level < levels; ++level) {
+      auto& here = word(level, index >> 6);
+      auto const before = here.fetch_and(~bit(index), std::memory_order_seq_cst);
+      if (level > 0 && word(level - 1, index).load(std::memory_order_seq_cst) != 0) {
+        set_from(level, index); // a child became ready between its last look and ours
+        return;
+      }
+      if ((before & ~bit(index)) != 0) {
+        return;
+      }
+      index >>= 6;
+    }
+  }
+
+  [[nodiscard]] bool test(std::uint32_t index) const noexcept {
+    return (word(0, index >> 6).load(std::memory_order_seq_cst) & bit(index)) != 0;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return root_.load(std::memory_order_acquire) == 0; }
+
+  /// The first member that is not below `from`, or `npos`.
+  [[nodiscard]] std::uint32_t next(std::uint32_t from) const noexcept {
+    if (from >= capacity || !exists(from)) {
+      return npos;
+    }
+    auto const near = word(0, from >> 6).load(std::memory_order_acquire) & (~std::uint64_t{0} << (from & 63));
+    if (near != 0) {
+      return (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(near));
+    }
+    return climb(from >> 6);
+  }
+
+private:
+  static constexpr unsigned levels = 4;
+
+  struct node {
+    std::array<Atomic<std::uint64_t>, 64> words{};
+  };
+  struct middle {
+    node summary;
+    std::array<Atomic<node*>, 64> leaves{};
+  };
+
+  [[nodiscard]] static constexpr std::uint64_t bit(std::uint32_t index) noexcept {
+    return std::uint64_t{1} << (index & 63);
+  }
+
+  [[nodiscard]] bool exists(std::uint32_t index) const noexcept {
+    auto const* branch = middle_[index >> 18].load(std::memory_order_acquire);
+    return branch && branch->leaves[(index >> 12) & 63].load(std::memory_order_acquire);
+  }
+
+  /// The word of a level that holds the bits of 64 children; `position` counts words within the level.
+  [[nodiscard]] Atomic<std::uint64_t>& word(unsigned level, std::uint32_t position) const noexcept {
+    switch (level) {
+    case 0:
+      return middle_[position >> 12]
+          .load(std::memory_order_acquire) // pairs with grow_to()
+          ->leaves[(position >> 6) & 63]
+          .load(std::memory_order_acquire) // pairs with grow_to()
+          ->words[position & 63];
+    case 1: return middle_[position >> 6].load(std::memory_order_acquire)->summary.words[position & 63];
+    case 2: return top_.words[position];
+    default: return root_;
+    }
+  }
+
+  void set_from(unsigned level, std::uint32_t index) noexcept {
+    for (; level < levels; ++level) {
+      if (word(level, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst) != 0) {
+        return;
+      }
+      index >>= 6;
+    }
+  }
+
+  /// Goes up from an exhausted word until a later sibling has members, then down to the first of them. A summary
+  /// may be stale in either direction for a moment; the way down starts again above when it ends in an empty word.
+  [[nodiscard]] std::uint32_t climb(std::uint32_t position) const noexcept {
+    unsigned level = 1;
+    for (;;) {
+      auto const later = (position & 63) == 63 ? 0 : ~std::uint64_t{0} << ((position & 63) + 1);
+      auto const found = word(level, position >> 6).load(std::memory_order_acquire) & later;
+      if (found == 0) {
+        position >>= 6;
+        if (++level == levels) {
+          return npos;
+        }
+        continue;
+      }
+      position = (position & ~63U) | static_cast<std::uint32_t>(std::countr_zero(found));
+      while (level > 0) {
+        auto const below = word(level - 1, position).load(std::memory_order_acquire);
+        if (below == 0) {
+          break;
+        }
+        position = position << 6 | static_cast<std::uint32_t>(std::countr_zero(below));
+        --level;
+      }
+      if (level == 0) {
+        return position;
+      }
+    }
+  }
+
+  // mutable: a const lookup hands out the atomics, which do not change by being read
+  mutable Atomic<std::uint64_t> root_{0};
+  mutable node top_;
+  std::array<Atomic<middle*>, 64> middle_{};
+};
+
+} // namespace rondo::detail

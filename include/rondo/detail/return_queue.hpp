@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/detail/slot.hpp>
+#include <rondo/detail/tick.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace rondo::detail {
+
+/// Slots that come back at a known time, soonest first.
+///
+/// `push` is lock-free: it writes the time into the slot and hands the slot over through a list. The heap behind it is
+/// worked on by whichever thread finds it free; nobody waits for it. A slot is in the list at most once and in the
+/// heap at most once, however often its time changes.
+///
+/// `reserve` must have made room for every slot, so that nothing here allocates.
+template <template <class> class Atomic> class return_queue {
+public:
+  using slot_type = slot<Atomic>;
+
+  /// One thread at a time, and before the new slot is pushed.
+  void reserve(std::size_t slots) {
+    while (busy_.exchange(true, std::memory_order_acquire)) { // held for moments only
+    }
+    heap_.reserve(slots);
+    busy_.store(false, std::memory_order_release); // pairs with the exchanges
+  }
+
+  /// The slot comes back at `at`, whatever was said before.
+  void push(slot_type& s, tick at) noexcept {
+    s.return_at.store(at, std::memory_order_seq_cst);
+    if (s.queued.exchange(true, std::memory_order_seq_cst)) {
+      return; // whoever empties the list reads the time after it took the slot out
+    }
+    s.queue_next = inbox_.load(std::memory_order_relaxed);
+    while (!inbox_.compare_exchange_weak(s.queue_next, &s, std::memory_order_seq_cst)) {
+    }
+  }
+
+  /// Nothing comes back before this moment; may be too early, never too late.
+  [[nodiscard]] tick next() const noexcept {
+    return inbox_.load(std::memory_order_seq_cst) ? 0 : next_.load(std::memory_order_seq_cst);
+  }
+
+  /// Hands every slot whose time has come to `back`, which answers when the slot should be looked at again, or `never`.
+  template <class Back> void run_due(tick now, Back&& back) noexcept {
+    do {
+      if (busy_.exchange(true, std::memory_order_seq_cst)) {
+        return; // whoever is in there looks at the list again on leaving
+      }
+      auto* s = inbox_.exchange(nullptr, std::memory_order_seq_cst);
+      while (s) {
+        auto* const following = s->queue_next;
+        s->queued.store(false, std::memory_order_seq_cst);
+        place(*s, s->return_at.load(std::memory_order_seq_cst));
+        s = following;
+      }
+      while (!heap_.empty() && heap_.front().at <= now) {
+        auto& due = *heap_.front().who;
+        place(due, never);
+        place(due, back(due));
+      }
+      next_.store(heap_.empty() ? never : heap_.front().at, std::memory_order_seq_cst);
+      busy_.store(false, std::memory_order_seq_cst);
+    } while (inbox_.load(std::memory_order_seq_cst));
+  }
+
+private:
+  static constexpr std::uint32_t absent = ~std::uint32_t{0};
+  struct entry {
+    tick at;
+    slot_type* who;
+  };
+
+  void put(std::size_t position, entry e) noexcept {
+    heap_[position] = e;
+    e.who->heap_position = static_cast<std::uint32_t>(position);
+  }
+
+  void place(slot_type& s, tick at) noexcept {
+    if (s.heap_position == absent) {
+      if (at == never) {
+        return;
+      }
+      heap_.push_back({at, &s});
+      rise(heap_.size() - 1);
+      return;
+    }
+    std::size_t const position = s.heap_position;
+    if (at == never) {
+      s.heap_position = absent;
+      auto const last = heap_.back();
+      heap_.pop_back();
+      if (position < heap_.size()) {
+        put(position, last);
+        sink(rise(position));
+      }
+      return;
+    }
+    heap_[position].at = at;
+    sink(rise(position));
+  }
+
+  std::size_t rise(std::size_t position) noexcept {
+    auto const e = heap_[position];
+    while (position > 0 && e.at < heap_[(position - 1) / 2].at) {
+      put(position, heap_[(position - 1) / 2]);
+      position = (position - 1) / 2;
+    }
+    put(position, e);
+    return position;
+  }
+
+  void sink(std::size_t position) noexcept {
+    auto const e = heap_[position];
+    for (;;) {
+      auto child = 2 * position + 1;
+      if (child >= heap_.size()) {
+        break;
+      }
+      if (child + 1 < heap_.size() && heap_[child + 1].at < heap_[child].at) {
+        ++child;
+      }
+      if (e.at <= heap_[child].at) {
+        break;
+      }
+      put(position, heap_[child]);
+      position = child;
+    }
+    put(position, e);
+  }
+
+  alignas(64) Atomic<slot_type*> inbox_{nullptr};
+  Atomic<tick> next_{never};
+  Atomic<bool> busy_{false};
+  std::vector<entry> heap_;
+};
+
+} // namespace rondo::detail

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/detail/tick.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace rondo::detail {
+
+/// At most `limit` units in *every* interval of the length of a period.
+///
+/// The period is cut into 16 parts, and units are counted by the part they were granted in. They leave the window
+/// when the whole part is a period and a guard in the past, so up to 1/16 of the period is given away, and nothing is
+/// ever granted too early. The guard (1 % of the period, at most 1 s) is there because arrival at the provider
+/// jitters.
+///
+/// `used` grows before a part does and shrinks after it: between the two it is too large, never too small. A thread
+/// that stalls in between strands its units for another period at worst.
+///
+/// All functions: any thread.
+template <template <class> class Atomic = std::atomic> class sliding_window {
+public:
+  /// `limit` 0 = no limit: units are counted, so that a later limit knows of them. Units taken before `born` were not
+  /// counted here, and are not given back.
+  sliding_window(std::uint32_t limit, tick period, tick born) noexcept
+      : limit_{limit}, part_{period / parts}, guard_{std::min<tick>(period / 100, one_second)}, born_{born} {}
+
+  [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
+  void set_limit(std::uint32_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
+
+  /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
+  /// `expired` becomes true if units left the window on this occasion: others may have been refused because of them.
+  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later, bool& expired) noexcept {
+    auto const most = limit() == 0 ? ~std::uint32_t{0} : limit();
+    auto head = head_.load(std::memory_order_acquire);
+    if (expired_at(now) > epoch_of(head)) {
+      expired = expire(now) || expired;
+      head = head_.load(std::memory_order_acquire);
+    }
+    do {
+      if (std::uint64_t{count_of(head)} + n > most) {
+        return false;
+      }
+    } while (!head_.compare_exchange_weak(head, head + n, std::memory_order_seq_cst));
+    if (!later) {
+      record(part_at(now), n);
+    }
+    return true;
+  }
+
+  /// Units taken with `later` at `taken` count from `now`.
+  void start(std::uint32_t n, tick taken, tick now) noexcept {
+    if (taken >= born_) {
+      record(part_at(now), n);
+    }
+  }
+
+  /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
+  void force(std::uint32_t n, tick now) noexcept {
+    auto head = head_.load(std::memory_order_relaxed);
+    std::uint32_t added = 0;
+    do {
+      added = std::min(n, ~count_of(head));
+    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
+    record(part_at(now), added);
+  }
+
+  /// Gives back units that were taken at `taken` and count from `since`; those that have left the window already are
+  /// not given back twice.
+  void give_back(std::uint32_t n, tick taken, tick since) noexcept {
+    if (taken < born_) {
+      return;
+    }
+    auto& part = ring_[part_at(since) % ring];
+    auto seen = part.load(std::memory_order_acquire);
+    std::uint32_t back = 0;
+    do {
+      if (epoch_of(seen) != part_at(since)) {
+        return;
+      }
+      back = std::min(n, count_of(seen));
+    } while (back != 0 && !part.compare_exchange_weak(seen, seen - back, std::memory_order_acq_rel));
+    shrink(back, 0);
+  }
+
+  /// Gives back units that were taken with `later` at `taken` and never started.
+  void give_back_unstarted(std::uint32_t n, tick taken) noexcept {
+    if (taken >= born_) {
+      shrink(n, 0);
+    }
+  }
+
+  /// When `n` units can be had: `now` or before, a later time, or `never` if that depends on units that have not
+  /// started or if `n` is above the limit.
+  [[nodiscard]] tick available_at(std::uint32_t n, tick now) const noexcept {
+    auto const most = limit();
+    if (most == 0) {
+      return now;
+    }
+    if (n > most) {
+      return never;
+    }
+    auto const used = std::uint64_t{count_of(head_.load(std::memory_order_seq_cst))};
+    if (used + n <= most) {
+      return now;
+    }
+    auto missing = used + n - most;
+    std::array<std::uint64_t, ring> counted{};
+    std::transform(ring_.begin(), ring_.end(), counted.begin(),
+                   [](auto const& part) { return part.load(std::memory_order_seq_cst); });
+    std::sort(counted.begin(), counted.end()); // the part's number stands in the upper half
+    for (auto const part : counted) {
+      if (count_of(part) >= missing) {
+        return std::max(now, leaves_at(epoch_of(part)));
+      }
+      missing -= count_of(part);
+    }
+    return never;
+  }
+
+  /// Units in the window as last seen; those that have expired since are still in it.
+  [[nodiscard]] std::uint32_t used_approx() const noexcept { return count_of(head_.load(std::memory_order_relaxed)); }
+
+private:
+  static constexpr std::uint32_t parts = 16;
+  // 17 parts are alive, one more while the guard runs; the rest lets a stalled thread find its part untouched
+  static constexpr std::uint32_t ring = 20;
+  static constexpr tick one_second = 1'000'000'000;
+
+  // Both words: number of a part in the upper half, units in the lower. In the head the number is that of the newest
+  // part that has left the window.
+  [[nodiscard]] static constexpr std::uint32_t epoch_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
+  [[nodiscard]] static constexpr std::uint32_t count_of(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word);
+  }
+  [[nodiscard]] static constexpr std::uint64_t pack(std::uint32_t epoch, std::uint32_t count) noexcept {
+    return std::uint64_t{epoch} << 32 | count;
+  }
+
+  // The first part has number 32, so that the arithmetic below never goes under zero. With parts of 62.5 ms (one
+  // second) the numbers last for 8 years of uptime.
+  [[nodiscard]] std::uint32_t part_at(tick t) const noexcept { return static_cast<std::uint32_t>(t / part_ + 32); }
+  [[nodiscard]] std::uint32_t expired_at(tick t) const noexcept {
+    return part_at(std::max<tick>(t - guard_, 0)) - (parts + 1);
+  }
+  [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
+    return (tick{part} - 32 + parts + 1) * part_ + guard_;
+  }
+
+  void record(std::uint32_t part, std::uint32_t n) noexcept {
+    auto& here = ring_[part % ring];
+    auto seen = here.load(std::memory_order_acquire);
+    for (;;) {
+      auto const number = epoch_of(seen);
+      if (number < part) {
+        // the place still holds a part that left the window long ago
+        if (here.compare_exchange_weak(seen, pack(part, n), std::memory_order_seq_cst)) {
+          shrink(count_of(seen), 0);
+          return;
+        }
+      } else if (here.compare_exchange_weak(seen, seen + n, std::memory_order_seq_cst)) {
+        return; // if this thread was so late that the place is a newer part's, its units stay longer
+      }
+    }
+  }
+
+  bool expire(tick now) noexcept {
+    auto const last = expired_at(now);
+    std::uint32_t freed = 0;
+    for (auto& part : ring_) {
+      auto seen = part.load(std::memory_order_acquire);
+      while (epoch_of(seen) <= last && count_of(seen) != 0) {
+        if (part.compare_exchange_weak(seen, pack(epoch_of(seen), 0), std::memory_order_seq_cst)) {
+          freed += count_of(seen);
+          break;
+        }
+      }
+    }
+    shrink(freed, last);
+    return freed != 0;
+  }
+
+  void shrink(std::uint32_t n, std::uint32_t expired) noexcept {
+    auto head = head_.load(std::memory_order_relaxed);
+    std::uint64_t next = 0;
+    do {
+      next = pack(std::max(epoch_of(head), expired), count_of(head) - n);
+    } while (next != head && !head_.compare_exchange_weak(head, next, std::memory_order_seq_cst));
+  }
+
+  Atomic<std::uint64_t> head_{0};
+  Atomic<std::uint32_t> limit_;
+  tick part_;
+  tick guard_;
+  tick born_;
+  std::array<Atomic<std::uint64_t>, ring> ring_{};
+};
+
+} // namespace rondo::detail

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/detail/key_ring.hpp>
+#include <rondo/error.hpp>
+#include <rondo/lease.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace rondo::detail {
+
+/// Makes leases out of grants.
+class lease_factory {
+public:
+  [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
+    return lease{ring, ring.choose(g, want.needs), g};
+  }
+  [[nodiscard]] static lease failed(std::optional<tick> back_in) noexcept {
+    lease out;
+    if (back_in) {
+      out.retry_after_ =
+          std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::nanoseconds{*back_in});
+    }
+    return out;
+  }
+};
+
+/// A parked `async_acquire`: lives in memory of the handler's allocator from the initiation to the moment before the
+/// handler runs.
+///
+/// Whoever serves it posts `deliver` to the handler's executor. Cancellation comes through that executor too, so the
+/// operation is still there when it is looked for in the line.
+template <class Handler> class wait_operation final : public waiter {
+public:
+  using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
+  using allocator_type = boost::asio::associated_allocator_t<Handler>;
+
+  static void start(key_ring& ring, Handler&& handler, demand const& wanted) {
+    auto* const op = create(ring, std::move(handler));
+    op->want = wanted;
+    auto slot = boost::asio::get_associated_cancellation_slot(op->handler_);
+    if (slot.is_connected()) {
+      slot.assign([op](boost::asio::cancellation_type type) {
+        if (type != boost::asio::cancellation_type::none && op->ring_.cancel(*op)) {
+          op->aborted = true;
+          op->complete();
+        }
+      });
+    }
+    ring.wait(*op); // the operation may be gone after this
+  }
+
+  void complete() noexcept override {
+    auto const allocator = boost::asio::get_associated_allocator(handler_);
+    auto const executor = work_.get_executor();
+    boost::asio::post(executor, boost::asio::bind_allocator(allocator, deliver{this}));
+  }
+
+private:
+  class deliver {
+  public:
+    explicit deliver(wait_operation* op) noexcept : op_{op} {}
+    deliver(deliver&& other) noexcept : op_{std::exchange(other.op_, nullptr)} {}
+    deliver(deliver const&) = delete;
+    deliver& operator=(deliver const&) = delete;
+    ~deliver() {
+      if (op_) { // the context was destroyed: nobody will ever use the lease
+        if (op_->got.from) {
+          op_->ring_.refund(op_->got);
+        }
+        op_->destroy();
+      }
+    }
+
+    void operator()() {
+      auto* const op = std::exchange(op_, nullptr);
+      if (auto slot = boost::asio::get_associated_cancellation_slot(op->handler_); slot.is_connected()) {
+        slot.clear();
+      }
+      error_code ec = op->ec;
+      lease result;
+      if (op->aborted) {
+        ec = boost::asio::error::operation_aborted;
+      } else if (ec) {
+        result = lease_factory::failed(op->back_in);
+      } else {
+        result = lease_factory::make(op->ring_, op->got, op->want);
+      }
+      auto const work = std::move(op->work_);
+      auto handler = std::move(op->handler_);
+      op->destroy();
+      std::move(handler)(ec, std::move(result));
+    }
+
+  private:
+    wait_operation* op_;
+  };
+
+  using own_allocator = typename std::allocator_traits<allocator_type>::template rebind_alloc<wait_operation>;
+
+  wait_operation(key_ring& ring, Handler&& handler)
+      : ring_{ring}, handler_{std::move(handler)},
+        work_{boost::asio::get_associated_executor(handler_, ring.get_executor())} {}
+
+  [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler) {
+    own_allocator allocator{boost::asio::get_associated_allocator(handler)};
+    auto* const memory = std::allocator_traits<own_allocator>::allocate(allocator, 1);
+    return ::new (static_cast<void*>(memory)) wait_operation{ring, std::move(handler)};
+  }
+
+  void destroy() noexcept {
+    own_allocator allocator{boost::asio::get_associated_allocator(handler_)};
+    this->~wait_operation();
+    std::allocator_traits<own_allocator>::deallocate(allocator, this, 1);
+  }
+
+  key_ring& ring_;
+  Handler handler_;
+  boost::asio::executor_work_guard<executor_type> work_;
+};
+
+/// What `async_acquire` does when it is initiated.
+class initiate_acquire {
+public:
+  using executor_type = boost::asio::any_io_executor;
+
+  explicit initiate_acquire(key_ring* ring) noexcept : ring_{ring} {}
+  [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
+
+  template <class Handler> void operator()(Handler&& handler, demand const& want) const {
+    if (want.tokens < 0) {
+      post_result(std::forward<Handler>(handler), error::invalid_argument, lease{});
+      return;
+    }
+    grant g;
+    if (ring_->try_take(want, g)) {
+      post_result(std::forward<Handler>(handler), {}, lease_factory::make(*ring_, g, want));
+      return;
+    }
+    ring_->found_nothing();
+    wait_operation<std::decay_t<Handler>>::start(*ring_, std::forward<Handler>(handler), want);
+  }
+
+private:
+  template <class Handler> void post_result(Handler&& handler, error_code ec, lease result) const {
+    auto const executor = boost::asio::get_associated_executor(handler, ring_->get_executor());
+    auto const allocator = boost::asio::get_associated_allocator(handler);
+    boost::asio::post(executor,
+                      boost::asio::bind_allocator(
+                          allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)), ec,
+                                      result = std::move(result)]() mutable { std::move(h)(ec, std::move(result)); }));
+  }
+
+  key_ring* ring_;
+};
+
+} // namespace rondo::detail

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/balance.hpp>
+#include <rondo/clock.hpp>
+#include <rondo/detail/key_ring.hpp>
+#include <rondo/detail/wait_operation.hpp>
+#include <rondo/error.hpp>
+#include <rondo/event.hpp>
+#include <rondo/lease.hpp>
+#include <rondo/limits.hpp>
+#include <rondo/pool_snapshot.hpp>
+#include <rondo/request.hpp>
+#include <rondo/strategy.hpp>
+#include <rondo/subscription.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace rondo {
+
+/// Settings of a pool.
+struct pool_options {
+  rondo::strategy strategy = rondo::strategy::round_robin;
+  std::string name{}; ///< in status documents and metrics
+  /// Rest after `outcome::rate_limited()` without a time; doubles with each repetition. Default 60 s.
+  std::chrono::steady_clock::duration cooldown = std::chrono::seconds{60};
+  /// Longest rest that doubling leads to. Default 1 h.
+  std::chrono::steady_clock::duration most_cooldown = std::chrono::hours{1};
+  clock_source const* clock = nullptr; ///< must outlive pool and leases; null = the system's
+  std::uint64_t seed = 0;              ///< of the jitter; 0 = from the system
+};
+
+/// The balance of an account is being asked for: what was charged when the question was sent.
+struct balance_mark {
+  std::int64_t charged;
+};
+
+/// Keys that rotate: hands out a lease on a key that can pay for a request now.
+///
+/// Distinct objects: safe. Shared objects: safe, except for destruction and assignment.
+///
+/// Destroying a pool with waiters completes them with `operation_aborted`, through their executors. Leases that are out
+/// stay usable and end without effect. A pool must not outlive the execution context of its executor; when that
+/// context stops, waiters stay parked until it runs again.
+///
+/// Most callers want `acquire`: it waits its turn. `try_acquire` never waits; `async_acquire` takes any completion
+/// token.
+class key_pool {
+  template <class CompletionToken> auto initiate(detail::demand const& want, CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire{ring_}, token,
+                                                                                 want);
+  }
+
+public:
+  using executor_type = boost::asio::any_io_executor;
+
+  /// Timers and event handlers run on `executor`.
+  explicit key_pool(executor_type const& executor, pool_options options = {})
+      : ring_{new detail::key_ring{executor, core_options(options), std::move(options.name)}} {}
+  key_pool(key_pool&& other) noexcept : ring_{std::exchange(other.ring_, nullptr)} {}
+  key_pool& operator=(key_pool&& other) noexcept {
+    std::swap(ring_, other.ring_);
+    return *this;
+  }
+  ~key_pool() {
+    if (ring_) {
+      ring_->shut_down();
+    }
+  }
+
+  [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
+
+  // --- taking
+
+  /// A lease on a key that can serve `r`, waiting for one in the order of arrival.
+  ///
+  /// A ready key is handed over without a detour through the scheduler. Everything `r` refers to is copied before
+  /// this returns; the pool must live until the awaitable has finished.
+  ///
+  /// Executor: resumes on the coroutine's own. Cancellation: terminal, partial and total alike; a request that was
+  /// served already completes with its lease.
+  ///
+  /// \throws acquire_error with `would_miss_deadline` (a key will be back, but after the timeout: at once, with the
+  ///   time in `retry_after()`), `exhausted` (no return is known), `no_keys`, `too_large` (no key could ever grant
+  ///   that many tokens), `invalid_argument` (negative tokens), or `operation_aborted`.
+  ///
+  /// Thread safety: any thread. Cost: one coroutine frame; lock-free and without another allocation when a key is
+  /// ready; a waiting request costs one allocation.
+  ///
+  /// \code
+  /// rondo::lease lease = co_await pool.acquire({.tokens = 200, .timeout = 2s});
+  /// \endcode
+  [[nodiscard]] boost::asio::awaitable<lease> acquire(request const& r) { return acquire_impl(to_demand(r)); }
+  [[nodiscard]] boost::asio::awaitable<lease> acquire(std::int64_t tokens) {
+    return acquire(request{.tokens = tokens});
+  }
+
+  /// The same with any completion token: `void(error_code, lease)`. The handler is never called from within this
+  /// function. On failure the lease is empty and its `retry_after()` says when to come back.
+  ///
+  /// The request is read when this function is called, the place in the line is taken when the operation is
+  /// initiated. Executor: the handler's associated one, by default the pool's. Cancellation: terminal, partial and
+  /// total, through the handler's slot. Errors: as those of `acquire`. Cost: one allocation from the handler's
+  /// associated allocator.
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, lease)) CompletionToken = boost::asio::deferred_t>
+  [[nodiscard]] auto async_acquire(request const& r, CompletionToken&& token = CompletionToken{}) {
+    return initiate(to_demand(r), std::forward<CompletionToken>(token));
+  }
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, lease)) CompletionToken = boost::asio::deferred_t>
+  [[nodiscard]] auto async_acquire(std::int64_t tokens, CompletionToken&& token = CompletionToken{}) {
+    return initiate(to_demand({.tokens = tokens}), std::forward<CompletionToken>(token));
+  }
+
+  /// A lease if a key can serve now and nobody who came earlier wants it; never waits. `r.timeout` is not looked at.
+  ///
+  /// \param avoid accounts that must not be used, by `lease::account_id`
+  [[nodiscard]] std::optional<lease> try_acquire(request const& r, std::span<std::uint32_t const> avoid = {}) {
+    return try_take(to_demand(r), avoid);
+  }
+  [[nodiscard]] std::optional<lease> try_acquire(std::int64_t tokens) {
+    return try_take(to_demand({.tokens = tokens}), {});
+  }
+
+  // --- keys
+
+  /// Adds a key; it can serve at once, and waiters are served by it. On failure nothing has changed.
+  /// \throws system_error with `invalid_argument`, `duplicate_name` or `conflicting_limits`; the text names the key.
+  void add(key_params params) { ring_->add(std::move(params)); }
+  /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
+  /// same account that is added later finds limits and balance as they were left. False if there is no such key.
+  bool remove(std::string_view name) { return ring_->remove(name); }
+  /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
+  void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
+  /// Takes a key out of use, or back into it. \throws system_error with `unknown_name`.
+  void set_disabled(std::string_view key, bool disabled) { ring_->set_disabled(key, disabled); }
+  /// Makes an invalid key usable again. \throws system_error with `unknown_name`.
+  void revive(std::string_view key) { ring_->revive(key); }
+
+  /// To be called before the provider is asked for a balance; goes to `set_balance` with the answer.
+  /// \throws system_error with `unknown_name`.
+  [[nodiscard]] balance_mark begin_balance(std::string_view key) { return {ring_->charged(key)}; }
+  /// What the provider says is left. Requests that were under way while it was asked may be in its figure or not; they
+  /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it.
+  /// \throws system_error with `unknown_name`.
+  void set_balance(std::string_view key, balance const& b, balance_mark mark) {
+    ring_->set_balance(key, b, mark.charged);
+  }
+  /// What is known to be left, all settled requests included. \throws system_error with `unknown_name`.
+  void set_balance(std::string_view key, balance const& b) { ring_->set_balance(key, b, {}); }
+
+  void set_strategy(strategy s) noexcept { ring_->set_strategy(s); }
+  /// See `pool_options::cooldown`.
+  void set_cooldown(std::chrono::steady_clock::duration base) noexcept {
+    ring_->set_cooldown(std::chrono::nanoseconds{base}.count());
+  }
+
+  // --- watching
+
+  /// The state of all keys; does not stop anybody.
+  [[nodiscard]] pool_snapshot snapshot() const { return ring_->snapshot(); }
+
+  /// Calls `f` for every event from now on, in order, on the pool's executor, until the subscription ends. `f` may be
+  /// called by one thread at a time only, whatever the executor.
+  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) { return ring_->events().add(std::move(f)); }
+  /// Calls `f` when the state of a key has changed for the first time since the last `snapshot`, on the thread that
+  /// changed it, which may be in the middle of a settle: `f` must only make a note or post.
+  [[nodiscard]] subscription on_change(std::function<void()> f) { return ring_->changes().add(std::move(f)); }
+
+  /// Looks again at those who wait. Only needed after an injected clock was moved.
+  void wake() { ring_->wake(); }
+
+private:
+  [[nodiscard]] static detail::core_options core_options(pool_options const& o) {
+    detail::core_options out;
+    out.strategy = o.strategy;
+    out.cooldown = std::chrono::nanoseconds{o.cooldown}.count();
+    out.most_cooldown = std::chrono::nanoseconds{o.most_cooldown}.count();
+    out.clock = o.clock ? o.clock : &system_clocks();
+    out.seed = o.seed;
+    return out;
+  }
+
+  [[nodiscard]] detail::demand to_demand(request const& r) {
+    detail::demand out;
+    out.tokens = r.tokens;
+    out.lane = ring_->lane_id(r.lane);
+    out.needs = r.needs;
+    out.unsent = r.unsent;
+    if (r.timeout != std::chrono::steady_clock::duration::max()) {
+      out.patience = std::max<detail::tick>(std::chrono::nanoseconds{r.timeout}.count(), 0);
+    }
+    return out;
+  }
+
+  [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
+    detail::grant g;
+    if (want.tokens < 0 || !ring_->try_take(want, g, avoid)) {
+      ring_->found_nothing();
+      return {};
+    }
+    return detail::lease_factory::make(*ring_, g, want);
+  }
+
+  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
+    if (auto ready = try_take(want, {})) {
+      co_return std::move(*ready);
+    }
+    auto [ec, got] =
+        co_await initiate(want, boost::asio::as_tuple(boost::asio::use_awaitable_t<boost::asio::any_io_executor>{}));
+    if (ec) {
+      throw acquire_error{ec, got.retry_after()};
+    }
+    co_return std::move(got);
+  }
+
+  detail::key_ring* ring_;
+};
+
+} // namespace rondo

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/capability.hpp>
+#include <rondo/detail/key_ring.hpp>
+#include <rondo/outcome.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace rondo {
+
+namespace detail {
+class lease_factory;
+}
+
+/// A reservation on one key: move-only. Ends in exactly one of `settle`, `refund` and `report`; a lease that is
+/// dropped is settled in full, because nobody can tell any more what its request cost.
+///
+/// A lease may outlive its pool; it then only keeps its secret readable. After it ended, or was moved from, it is
+/// empty: every function but the queries of emptiness does nothing, and the texts are empty.
+///
+/// Distinct objects: safe. Shared objects: unsafe. All functions are lock-free unless somebody waits for capacity,
+/// allocate nothing and do not throw, except where said.
+class [[nodiscard]] lease {
+public:
+  lease() noexcept = default;
+  lease(lease&& other) noexcept
+      : ring_{std::exchange(other.ring_, nullptr)}, key_{other.key_}, grant_{other.grant_},
+        retry_after_{other.retry_after_} {}
+  lease& operator=(lease&& other) noexcept {
+    if (this != &other) {
+      drop();
+      ring_ = std::exchange(other.ring_, nullptr);
+      key_ = other.key_;
+      grant_ = other.grant_;
+      retry_after_ = other.retry_after_;
+    }
+    return *this;
+  }
+  ~lease() { drop(); }
+
+  /// True until the lease has ended.
+  [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
+
+  /// The key's secret; valid while the lease lives and has not ended.
+  [[nodiscard]] std::string_view secret() const noexcept {
+    return ring_ ? key_->params.secret.reveal() : std::string_view{};
+  }
+  /// The secret in the form that may be shown.
+  [[nodiscard]] std::string_view masked_secret() const noexcept {
+    return ring_ ? std::string_view{key_->masked} : std::string_view{};
+  }
+  [[nodiscard]] std::string_view key_name() const noexcept {
+    return ring_ ? std::string_view{key_->params.name} : std::string_view{};
+  }
+  [[nodiscard]] std::string_view account() const noexcept {
+    return ring_ ? ring_->account_name(key_->slot) : std::string_view{};
+  }
+  /// A number that all leases of one account share, see `key_pool::try_acquire`.
+  [[nodiscard]] std::uint32_t account_id() const noexcept { return ring_ ? key_->slot : ~std::uint32_t{0}; }
+  /// Tokens reserved.
+  [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.tokens : 0; }
+  /// In the empty lease of a failed `async_acquire`: time until a key is expected to serve, empty when unknown.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept { return retry_after_; }
+
+  /// The request leaves now: rates count it from here, if it was acquired with `request::unsent`.
+  void mark_sent() noexcept {
+    if (ring_) {
+      ring_->mark_sent(grant_);
+    }
+  }
+
+  /// The request was served and cost `actual` tokens (negative counts as 0): the difference to what was reserved is
+  /// given back, or debited. Ends the lease.
+  void settle(std::int64_t actual) noexcept {
+    if (auto* const ring = std::exchange(ring_, nullptr)) {
+      ring->note_change();
+      ring->settle(grant_, std::max<std::int64_t>(actual, 0));
+    }
+  }
+
+  /// The request never left: everything is given back, the request count too. Ends the lease.
+  void refund() noexcept {
+    if (auto* const ring = std::exchange(ring_, nullptr)) {
+      key_->requests.fetch_sub(1, std::memory_order_relaxed);
+      ring->refund(grant_);
+    }
+  }
+
+  /// The provider answered something else than success: tokens are given back, the request stays counted. Ends the
+  /// lease. Locks briefly when the key is invalid.
+  void report(outcome const& what) noexcept {
+    if (auto* const ring = std::exchange(ring_, nullptr)) {
+      if (what.what() != outcome::kind::rejected && what.what() != outcome::kind::too_large) {
+        key_->failures.fetch_add(1, std::memory_order_relaxed);
+      }
+      if (what.what() == outcome::kind::invalid_key) {
+        ring->invalidate(*key_);
+      }
+      ring->report(grant_, what);
+    }
+  }
+
+  /// The key can no longer do this kind of work, and goes on with everything else. Does not end the lease; locks
+  /// briefly.
+  void bar(capability_set what) {
+    if (ring_) {
+      ring_->set_barred(*key_, what);
+    }
+  }
+
+  /// The provider said how many requests it serves at once for this account (0 = forget it). Does not end the lease.
+  void learn_concurrency(std::uint32_t most) noexcept {
+    if (ring_) {
+      ring_->learn_concurrency(*grant_.from, most);
+    }
+  }
+
+private:
+  friend class detail::lease_factory;
+
+  lease(detail::key_ring& ring, detail::key_record& key, detail::grant const& g) noexcept
+      : ring_{&ring}, key_{&key}, grant_{g} {}
+
+  void drop() noexcept {
+    if (ring_) {
+      settle(grant_.tokens);
+    }
+  }
+
+  detail::key_ring* ring_ = nullptr;
+  detail::key_record* key_ = nullptr;
+  detail::grant grant_;
+  std::optional<std::chrono::steady_clock::duration> retry_after_;
+};
+
+} // namespace rondo

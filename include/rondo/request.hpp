@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/capability.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+namespace rondo {
+
+/// What a lease is wanted for. Trivially destructible, so that it may be written inside a `co_await` expression.
+struct request {
+  std::int64_t tokens = 0; ///< what the request is expected to cost, in the unit the quota counts; not negative
+  std::string_view lane{}; ///< model or endpoint class; empty = the default lane. Copied before acquire returns.
+  /// Longest wait; zero or less: not at all. The default waits for ever.
+  std::chrono::steady_clock::duration timeout = std::chrono::steady_clock::duration::max();
+  capability_set needs{}; ///< keys that are barred from any of these are passed over
+  /// The caller will say with `lease::mark_sent` when the request leaves: until then it counts in every window of the
+  /// rates, from then on for one period. Without it the period begins with the acquire.
+  bool unsent = false;
+};
+
+} // namespace rondo
