@@ -121,6 +121,8 @@ enum class error {
   file_malformed,
   /// An environment variable is not set.
   variable_not_set,
+  /// Another store, of this process or another one, keeps its state in the file.
+  file_in_use,
 };
 
 /// Groups of codes that callers treat alike; compare with `ec == rondo::condition::retryable`.
@@ -222,6 +224,7 @@ private:
     case error::file_unwritable: return "the file cannot be written";
     case error::file_malformed: return "the file is malformed";
     case error::variable_not_set: return "the environment variable is not set";
+    case error::file_in_use: return "the file is in use by another store";
     }
     return "unknown rondo error";
   }
