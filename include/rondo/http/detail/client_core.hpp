@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/clock.hpp>
+#include <rondo/error.hpp>
+#include <rondo/http/body.hpp>
+#include <rondo/http/client.hpp>
+#include <rondo/http/detail/connection.hpp>
+#include <rondo/http/detail/session_store.hpp>
+#include <rondo/http/header_rules.hpp>
+#include <rondo/http/proxy.hpp>
+#include <rondo/http/url.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/container_hash/hash.hpp>
+#include <boost/intrusive/list.hpp>
+#include <boost/system/result.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace rondo::http::detail {
+
+/// What makes two requests share a connection. The TLS settings are missing because a client has only one.
+struct pool_key_view {
+  bool tls;
+  std::string_view host;
+  std::uint16_t port;
+  proxy const* via;
+};
+
+struct pool_key {
+  bool tls;
+  std::string host;
+  std::uint16_t port;
+  std::shared_ptr<proxy const> via;
+
+  operator pool_key_view() const noexcept { return {tls, host, port, via.get()}; } // NOLINT: a view of it
+};
+
+struct pool_key_hash {
+  using is_transparent = void;
+  std::size_t operator()(pool_key_view k) const noexcept {
+    std::size_t seed = 2 * std::size_t{k.port} + (k.tls ? 1 : 0);
+    boost::hash_combine(seed, std::hash<std::string_view>{}(k.host));
+    if (k.via != nullptr) {
+      boost::hash_combine(seed, std::hash<std::string_view>{}(k.via->host));
+      boost::hash_combine(seed, std::hash<std::string_view>{}(k.via->user));
+      boost::hash_combine(seed, k.via->port);
+    }
+    return seed;
+  }
+};
+
+struct pool_key_equal {
+  using is_transparent = void;
+  bool operator()(pool_key_view a, pool_key_view b) const noexcept {
+    return a.tls == b.tls && a.port == b.port && a.host == b.host &&
+           (a.via == b.via || (a.via != nullptr && b.via != nullptr && *a.via == *b.via));
+  }
+};
+
+/// The connections and TLS tickets of one key.
+struct pool_entry {
+  std::vector<connection_ptr> idle; ///< the one used last is at the end, and taken first
+  session_store sessions;
+  std::size_t active = 0;
+};
+
+/// A request on its way out.
+struct outgoing {
+  std::string block;     ///< the head and the first bytes of the body, later other pieces of it
+  std::string_view rest; ///< of a body in memory: what is not in the block
+  body_source const* source = nullptr;
+  std::uint64_t promised = 0; ///< bytes the source still owes
+  bool chunked = false;
+  bool primed = false;    ///< the block holds a piece of the source that was not sent yet
+  bool ended = false;     ///< the source has given everything
+  bool whole = true;      ///< block and rest are still the whole request as far as it was produced
+  bool announced = false; ///< `on_sent` was called
+};
+
+/// What a `client` is a handle to: connection pool, deadlines and the exchange itself.
+class client_core : public std::enable_shared_from_this<client_core> {
+public:
+  using open_result = boost::system::result<incoming, failure>;
+  using send_result = boost::system::result<response, failure>;
+
+  client_core(asio::any_io_executor executor, client_options options);
+  ~client_core();
+
+  asio::awaitable<open_result> open(url const& to, request_head const& head, body_view body,
+                                    exchange_options const& options, std::uint64_t max_body);
+  asio::awaitable<send_result> send(url const& to, request const& message, exchange_options const& options);
+
+  void close_idle() noexcept;
+  void shut_down() noexcept {
+    closed_ = true;
+    close_idle();
+  }
+  [[nodiscard]] std::size_t idle_count() const noexcept { return idle_; }
+  [[nodiscard]] std::size_t active_count() const noexcept { return active_count_; }
+  [[nodiscard]] asio::any_io_executor const& executor() const noexcept { return executor_; }
+  [[nodiscard]] client_options const& options() const noexcept { return options_; }
+
+  // for connections and responses
+  void set_limit(connection& c, steady_time when, error why);
+  void clear_limit(connection& c) noexcept { c.limit = steady_time::max(); }
+  void forget(connection& c) noexcept;
+  void give_back(connection_ptr c);
+
+private:
+  using active_list = boost::intrusive::list<connection, boost::intrusive::base_hook<active_hook>,
+                                             boost::intrusive::constant_time_size<false>>;
+
+  pool_entry& entry_for(url const& to, std::shared_ptr<proxy const> const& via);
+  connection_ptr take_idle(pool_entry& entry, steady_time now);
+  connection_ptr make_connection(pool_entry& entry);
+  void activate(connection& c) noexcept;
+  void sweep(steady_time now);
+  void arm(steady_time when);
+  void on_timer(error_code ec);
+
+  [[nodiscard]] error_code check_exchange(url const& to, request_head const& head, std::string_view target,
+                                          proxy const* via) const noexcept;
+  asio::awaitable<failure> establish(connection& c, url const& to, exchange_options const& options, steady_time now);
+  asio::awaitable<error_code> resolve(connection& c, std::string const& host, std::uint16_t port,
+                                      std::vector<tcp::endpoint>& out);
+  asio::awaitable<error_code> connect(connection& c, std::vector<tcp::endpoint> const& to);
+  asio::awaitable<error_code> dig(connection& c, url const& to, proxy const& via);
+  template <class Machine> asio::awaitable<error_code> drive(connection& c, Machine& machine);
+  asio::awaitable<error_code> secure(connection& c, url const& to, steady_time now);
+
+  asio::awaitable<error_code> write_request(connection& c, outgoing& out, exchange_options const& options);
+  asio::awaitable<error_code> append_piece(connection& c, outgoing& out);
+  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options);
+
+  asio::any_io_executor executor_;
+  client_options options_;
+  std::unordered_map<pool_key, pool_entry, pool_key_hash, pool_key_equal> entries_;
+  active_list active_;
+  std::size_t active_count_ = 0;
+  std::size_t idle_ = 0;
+  bool closed_ = false;
+  asio::steady_timer timer_;
+  steady_time armed_for_ = steady_time::max();
+  steady_time next_sweep_;
+  std::minstd_rand random_;
+  std::vector<std::string> spare_; ///< blocks of finished requests, for their memory
+};
+
+} // namespace rondo::http::detail

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/clock.hpp>
+#include <rondo/error.hpp>
+#include <rondo/http/detail/flat_input.hpp>
+#include <rondo/http/message.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/intrusive/list_hook.hpp>
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
+namespace rondo::http::detail {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+inline constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
+
+class client_core;
+struct pool_entry;
+
+using response_parser = beast_http::response_parser<beast_http::buffer_body>;
+using active_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+/// One TCP connection, perhaps through a tunnel, perhaps with TLS, and everything that is kept with it.
+///
+/// It has no timer of its own: the client's one timer calls `expire` when `limit` has passed.
+class connection : public active_hook {
+public:
+  connection(asio::any_io_executor const& executor, client_core& owner, pool_entry& home)
+      : core{owner}, entry{home}, socket{executor} {}
+  connection(connection const&) = delete;
+  connection& operator=(connection const&) = delete;
+  ~connection();
+
+  /// Makes whatever is under way end soon with an error.
+  void abort() noexcept {
+    error_code ignored;
+    socket.close(ignored);
+    if (wake != nullptr) {
+      wake->cancel();
+    }
+  }
+
+  void expire() noexcept {
+    expired = true;
+    limit = steady_time::max();
+    abort();
+  }
+
+  /// The error of a finished step: that of the limit, when the limit ended it.
+  [[nodiscard]] error_code verdict(error_code ec) const noexcept { return expired ? make_error_code(on_limit) : ec; }
+
+  /// Whether an idle connection is open, with nothing to read: anything else would be taken for the next answer.
+  [[nodiscard]] bool quiet() {
+    if (!input.empty() ||
+        (tls && (SSL_pending(tls->native_handle()) > 0 || BIO_ctrl_pending(SSL_get_rbio(tls->native_handle())) > 0))) {
+      return false;
+    }
+    char byte;
+    error_code ec;
+    socket.receive(asio::buffer(&byte, 1), tcp::socket::message_peek, ec);
+    return ec == asio::error::would_block;
+  }
+
+  /// Sends all bytes.
+  asio::awaitable<error_code> write(asio::const_buffer bytes) {
+    while (bytes.size() > 0) {
+      error_code ec;
+      std::size_t n = 0;
+      if (tls) {
+        std::tie(ec, n) = co_await tls->async_write_some(bytes, as_result);
+      } else {
+        std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
+      }
+      // after an error other than a cancelled wait the system has taken nothing of this piece
+      written = written || n > 0 || expired || ec == asio::error::operation_aborted;
+      if (ec || expired) {
+        co_return verdict(ec);
+      }
+      bytes += n;
+    }
+    co_return error_code{};
+  }
+
+  /// Receives at least one byte; `no_buffer_space` when `most` bytes wait to be parsed already.
+  asio::awaitable<error_code> fill(std::size_t most) {
+    auto const space = input.prepare(most);
+    if (space.size() == 0) {
+      co_return make_error_code(boost::system::errc::no_buffer_space);
+    }
+    error_code ec;
+    std::size_t n = 0;
+    if (tls) {
+      std::tie(ec, n) = co_await tls->async_read_some(space, as_result);
+    } else {
+      std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
+    }
+    input.commit(n);
+    co_return verdict(ec);
+  }
+
+  client_core& core;
+  pool_entry& entry;
+  tcp::socket socket;
+  std::optional<asio::ssl::stream<tcp::socket&>> tls;
+  flat_input input;
+  std::optional<response_parser> parser;
+
+  steady_time limit = steady_time::max();
+  error on_limit = error::deadline_exceeded;
+  bool expired = false;
+  asio::steady_timer* wake = nullptr; ///< cancelled by `abort`: ends waits that are not for the socket
+
+  steady_time retire_at = steady_time::max(); ///< takes no new request from then on
+  steady_time idle_until = steady_time::max();
+  std::uint32_t served = 0;
+  std::uint32_t most_served = 0; ///< 0 = no limit
+
+  // of the exchange under way
+  bool written = false;  ///< a byte of the request may have reached the origin
+  bool answered = false; ///< a byte of the answer has arrived
+  bool reusable = false;
+};
+
+} // namespace rondo::http::detail

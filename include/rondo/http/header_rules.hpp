@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/error.hpp>
+#include <rondo/http/message.hpp>
+#include <rondo/http/url.hpp>
+
+#include <boost/beast/http/field.hpp>
+#include <boost/beast/http/rfc7230.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rondo::http {
+
+/// Whether a field belongs to one connection and not to the message that passes it (RFC 9110 7.6.1).
+[[nodiscard]] constexpr bool is_hop_by_hop(beast_http::field name) noexcept {
+  switch (name) {
+  case beast_http::field::connection:
+  case beast_http::field::keep_alive:
+  case beast_http::field::proxy_authenticate:
+  case beast_http::field::proxy_authentication_info:
+  case beast_http::field::proxy_authorization:
+  case beast_http::field::proxy_connection:
+  case beast_http::field::te:
+  case beast_http::field::trailer:
+  case beast_http::field::transfer_encoding:
+  case beast_http::field::upgrade: return true;
+  default: return false;
+  }
+}
+
+/// Takes the hop-by-hop fields out, and those that a Connection field names. Do it before a message is passed on.
+inline void remove_hop_by_hop(fields& message) {
+  std::vector<std::string> named;
+  auto const [first, last] = message.equal_range(beast_http::field::connection);
+  for (auto it = first; it != last; ++it) {
+    for (auto const name : beast_http::token_list{it->value()}) {
+      named.emplace_back(name);
+    }
+  }
+  for (auto const& name : named) {
+    message.erase(name);
+  }
+  for (auto it = message.begin(); it != message.end();) {
+    it = is_hop_by_hop(it->name()) ? message.erase(it) : std::next(it);
+  }
+}
+
+namespace detail {
+
+enum : std::uint8_t { token_char = 1, value_char = 2, target_char = 4 };
+
+/// What each byte may be part of: a name or method (RFC 9110 5.6.2), a field value, a request target.
+inline constexpr auto char_classes = [] {
+  std::array<std::uint8_t, 256> classes{};
+  for (unsigned c = 0; c < 256; ++c) {
+    auto const letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    auto const mark = std::string_view{"!#$%&'*+-.^_`|~"}.find(static_cast<char>(c)) != std::string_view::npos;
+    classes[c] = static_cast<std::uint8_t>((letter || (mark && c < 128) ? token_char : 0) |
+                                           ((c >= 0x20 && c != 0x7f) || c == '\t' ? value_char : 0) |
+                                           (c > 0x20 && c < 0x7f && c != '#' ? target_char : 0));
+  }
+  return classes;
+}();
+
+[[nodiscard]] constexpr bool consists_of(std::string_view text, std::uint8_t wanted) noexcept {
+  return std::all_of(text.begin(), text.end(),
+                     [wanted](char c) { return (char_classes[static_cast<unsigned char>(c)] & wanted) != 0; });
+}
+
+/// Beast writes whatever it is given; so nothing that could end a line or a field early gets that far.
+[[nodiscard]] inline error_code check_request(request_head const& head, std::string_view target) noexcept {
+  auto const method = head.method_string();
+  auto ok = !method.empty() && consists_of(method, token_char) && head.method() != beast_http::verb::connect &&
+            consists_of(target, target_char) &&
+            (target.starts_with('/') || (target == "*" && head.method() == beast_http::verb::options));
+  for (auto it = head.begin(); ok && it != head.end(); ++it) {
+    ok = !it->name_string().empty() && consists_of(it->name_string(), token_char) &&
+         consists_of(it->value(), value_char);
+  }
+  return ok ? error_code{} : make_error_code(error::invalid_header);
+}
+
+/// How the length of a request body is told.
+struct request_length {
+  bool chunked = false;
+  std::optional<std::uint64_t> size; ///< empty and not chunked: the request has no body
+};
+
+inline void append_number(std::string& out, std::uint64_t number, int base = 10) {
+  char digits[24];
+  auto const end = std::to_chars(digits, digits + sizeof(digits), number, base).ptr;
+  out.append(digits, end);
+}
+
+/// Appends the head of a checked request. Host and the fields of the length are the client's own; the hop-by-hop
+/// fields of the caller stay behind, and so does Expect, since nobody would wait for the 100.
+inline void append_head(std::string& out, url const& to, request_head const& head, std::string_view target,
+                        request_length length) {
+  auto const append_field = [&out](std::string_view name, std::string_view value) {
+    out.append(name).append(": ").append(value).append("\r\n");
+  };
+  out.append(head.method_string()).append(" ").append(target).append(" HTTP/1.1\r\n");
+  append_field("Host", to.host_header());
+  auto const named = head.find(beast_http::field::connection) != head.end();
+  auto const is_named = [&head](std::string_view name) {
+    auto const [first, last] = head.equal_range(beast_http::field::connection);
+    return std::any_of(first, last, [name](auto const& field) {
+      return beast_http::token_list{field.value()}.exists({name.data(), name.size()});
+    });
+  };
+  for (auto const& field : head) {
+    auto const id = field.name();
+    if (is_hop_by_hop(id) || id == beast_http::field::host || id == beast_http::field::content_length ||
+        id == beast_http::field::expect || (named && is_named(field.name_string()))) {
+      continue;
+    }
+    append_field(field.name_string(), field.value());
+  }
+  if (length.chunked) {
+    append_field("Transfer-Encoding", "chunked");
+  } else if (length.size) {
+    out.append("Content-Length: ");
+    append_number(out, *length.size);
+    out.append("\r\n");
+  }
+  out.append("\r\n");
+}
+
+/// Whether a request may be sent a second time although the first may have been acted upon (RFC 9110 9.2.2).
+[[nodiscard]] inline bool is_idempotent(request_head const& head) noexcept {
+  switch (head.method()) {
+  case beast_http::verb::get:
+  case beast_http::verb::head:
+  case beast_http::verb::options:
+  case beast_http::verb::trace:
+  case beast_http::verb::put:
+  case beast_http::verb::delete_: return true;
+  default: return head.find("Idempotency-Key") != head.end();
+  }
+}
+
+} // namespace detail
+} // namespace rondo::http

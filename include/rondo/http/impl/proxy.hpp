@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/error.hpp>
+#include <rondo/http/detail/authority.hpp>
+#include <rondo/http/detail/credentials.hpp>
+#include <rondo/http/proxy.hpp>
+
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
+#include <utility>
+
+namespace rondo::http {
+
+RONDO_DECL std::string_view to_string(proxy_kind kind) noexcept {
+  constexpr std::string_view names[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
+  auto const parsed = boost::urls::parse_uri({text.data(), text.size()});
+  if (!parsed || !parsed->has_authority() || parsed->has_query() || parsed->has_fragment() ||
+      (!parsed->encoded_path().empty() && parsed->encoded_path() != "/")) {
+    return make_error_code(error::invalid_proxy);
+  }
+  proxy out;
+  auto scheme = std::string{parsed->scheme()};
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  auto kind = static_cast<int>(proxy_kind::socks5h);
+  while (kind >= 0 && scheme != to_string(static_cast<proxy_kind>(kind))) {
+    --kind;
+  }
+  if (kind < 0 || static_cast<proxy_kind>(kind) == proxy_kind::https) {
+    return make_error_code(error::invalid_proxy);
+  }
+  out.kind = static_cast<proxy_kind>(kind);
+  auto host = detail::host_of(*parsed);
+  auto const port = detail::port_of(*parsed, out.kind == proxy_kind::http ? 80 : 1080);
+  if (!host || !port) {
+    return make_error_code(error::invalid_proxy);
+  }
+  out.host = std::move(*host);
+  out.port = *port;
+  if (parsed->has_userinfo()) {
+    out.has_credentials = true;
+    out.user = std::string{parsed->user()};
+    auto password = std::string{parsed->password()};
+    out.password = secret{password};
+    OPENSSL_cleanse(password.data(), password.size());
+    if (!detail::credentials_fit(out)) {
+      return make_error_code(error::invalid_credentials);
+    }
+  }
+  return out;
+}
+
+RONDO_DECL std::string masked(proxy const& p) {
+  std::string out{to_string(p.kind)};
+  out += "://";
+  if (p.has_credentials) {
+    // one letter of a longer name tells users apart and gives nothing away
+    auto const initial = p.user.size() >= 4 && std::isalnum(static_cast<unsigned char>(p.user[0])) != 0;
+    out.append(p.user, 0, initial ? 1 : 0).append("***:***@");
+  }
+  auto const ipv6 = p.host.find(':') != std::string::npos;
+  return out.append(ipv6 ? "[" : "").append(p.host).append(ipv6 ? "]:" : ":").append(std::to_string(p.port));
+}
+
+} // namespace rondo::http

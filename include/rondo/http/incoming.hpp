@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/http/detail/config.hpp>
+#include <rondo/http/exchange.hpp>
+#include <rondo/http/message.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+namespace rondo::http {
+
+namespace detail {
+class client_core;
+class connection;
+struct connection_deleter {
+  void operator()(connection* c) const noexcept;
+};
+using connection_ptr = std::unique_ptr<connection, connection_deleter>;
+} // namespace detail
+
+/// A response whose head has arrived; the body is read piece by piece, no faster than it is asked for.
+///
+/// When the last piece has been handed out the connection is already back in the client's pool. An object that is
+/// destroyed before closes its connection. Distinct objects: safe, on the client's executor. Shared objects: unsafe;
+/// it must not be moved while a read is under way.
+class incoming {
+public:
+  /// Holds nothing; may only be assigned to and destroyed.
+  incoming() noexcept;
+  incoming(incoming&&) noexcept;
+  incoming& operator=(incoming&&) noexcept;
+  ~incoming();
+
+  [[nodiscard]] response_head const& head() const noexcept { return head_; }
+  [[nodiscard]] response_head& head() noexcept { return head_; }
+  [[nodiscard]] unsigned status() const noexcept { return head_.result_int(); }
+
+  /// The length of the body that the head promised.
+  [[nodiscard]] std::optional<std::uint64_t> content_length() const noexcept { return content_length_; }
+  /// Whether the whole body has been handed out.
+  [[nodiscard]] bool done() const noexcept { return !connection_; }
+  /// Whether the request went over a connection that had served another before.
+  [[nodiscard]] bool reused() const noexcept { return reused_; }
+
+  /// Reads the next piece of the body.
+  ///
+  /// Preconditions: `space` is not empty; no other read is under way.
+  /// Lifetimes: `space` and this object must live until it completes.
+  /// Completion: with 1 to `space.size()` bytes; or with none and no error, at the end of the body; or with an error,
+  /// after which the connection is closed and every further read says `error::truncated_response`.
+  /// Executor: the client's.
+  /// Cancellation: terminal, partial, total; the connection is closed.
+  /// Errors: `error::idle_timeout`, `error::truncated_response`, `error::response_too_large`, `error::bad_response`,
+  /// `asio::error::operation_aborted`.
+  /// Thread safety: none; on the client's executor.
+  /// Cost: no allocation but the coroutine's frame, which Asio recycles; one system call unless bytes are left over.
+  [[nodiscard]] boost::asio::awaitable<read_result> read(boost::asio::mutable_buffer space);
+
+private:
+  friend class detail::client_core;
+
+  void take(std::shared_ptr<detail::client_core> core, detail::connection_ptr c, std::uint64_t max_body,
+            std::chrono::steady_clock::duration idle_timeout, bool reused);
+  void finish(error_code ec) noexcept;
+
+  std::shared_ptr<detail::client_core> core_;
+  detail::connection_ptr connection_; // after the core, which it reports to when it goes
+  response_head head_;
+  std::optional<std::uint64_t> content_length_;
+  std::uint64_t received_ = 0;
+  std::uint64_t max_body_ = 0;
+  std::chrono::steady_clock::duration idle_timeout_{};
+  bool reused_ = false;
+  bool failed_ = false;
+};
+
+} // namespace rondo::http
