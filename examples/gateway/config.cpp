@@ -2,6 +2,7 @@
 #include "config.hpp"
 
 #include <rondo/error.hpp>
+#include <rondo/outcome.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/json/stream_parser.hpp>
@@ -11,6 +12,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <chrono>
 #include <limits>
 #include <set>
 #include <thread>
@@ -81,6 +83,35 @@ rondo::strategy take_strategy(json_fields& in, std::string_view name) {
   return all.at(in.word(name, 0, words));
 }
 
+/// `2026-12-01T00:00:00Z`; the C++ library does not parse dates yet.
+std::optional<rondo::wall_time> parse_instant(std::string_view text) {
+  static constexpr std::string_view form = "0000-00-00T00:00:00Z";
+  std::array<int, 6> parts{};
+  std::size_t part = 0;
+  if (text.size() != form.size()) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i != form.size(); ++i) {
+    if (form[i] != '0') {
+      part += 1;
+      if (text[i] != form[i]) {
+        return std::nullopt;
+      }
+    } else if (text[i] < '0' || text[i] > '9') {
+      return std::nullopt;
+    } else {
+      parts[part] = parts[part] * 10 + (text[i] - '0');
+    }
+  }
+  using namespace std::chrono;
+  year_month_day const date{year{parts[0]}, month{static_cast<unsigned>(parts[1])},
+                            day{static_cast<unsigned>(parts[2])}};
+  if (!date.ok() || parts[3] > 23 || parts[4] > 59 || parts[5] > 59) {
+    return std::nullopt;
+  }
+  return sys_days{date} + hours{parts[3]} + minutes{parts[4]} + seconds{parts[5]};
+}
+
 limit_settings take_limits(json_fields& in, std::string_view name, fault_list& faults) {
   limit_settings out;
   auto const* const value = in.any(name);
@@ -102,6 +133,12 @@ limit_settings take_limits(json_fields& in, std::string_view name, fault_list& f
   if (fields.has("quota")) {
     out.quota = fields.integer("quota", 0, 0, std::numeric_limits<std::int64_t>::max());
   }
+  if (auto const text = fields.text("quota_reset")) {
+    out.quota_reset = parse_instant(*text);
+    if (!out.quota_reset) {
+      fields.fault("quota_reset", "must be a time such as 2026-12-01T00:00:00Z");
+    }
+  }
   fields.finish();
   return out;
 }
@@ -109,10 +146,6 @@ limit_settings take_limits(json_fields& in, std::string_view name, fault_list& f
 std::filesystem::path take_file(json_fields& in, std::string_view name, std::filesystem::path const& folder) {
   auto const file = in.text(name);
   return file ? folder / *file : std::filesystem::path{};
-}
-
-std::uint32_t take_weight(json_fields& in) {
-  return static_cast<std::uint32_t>(in.integer("weight", 1, 1, 1'000'000));
 }
 
 key_entry take_key(json::value const& value, std::string path, std::filesystem::path const& folder,
@@ -148,9 +181,67 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
   }
   out.account = in.text("account").value_or("");
   out.limits = take_limits(in, "limits", faults);
-  out.weight = take_weight(in);
   out.disabled = in.flag("disabled", false);
   in.finish();
+  return out;
+}
+
+std::vector<rondo::provider::status_meaning> take_statuses(json_fields& in, fault_list& faults) {
+  using rondo::outcome;
+  static constexpr std::array meanings{
+      outcome::rate_limited(), outcome::exhausted(),      outcome::concurrency_limited(),
+      outcome::invalid_key(),  outcome::overloaded(),     outcome::too_large(),
+      outcome::rejected(),     outcome::transport_error()};
+  std::vector<std::string_view> words;
+  for (auto const& each : meanings) {
+    words.push_back(to_string(each.what()));
+  }
+  std::vector<rondo::provider::status_meaning> out;
+  auto const* const value = in.any("statuses");
+  if (value == nullptr) {
+    return out;
+  }
+  json_fields fields{*value, in.path("statuses"), faults};
+  for (unsigned status = 300; status != 600; ++status) {
+    auto const name = std::to_string(status);
+    if (fields.has(name)) {
+      out.push_back({status, meanings.at(fields.word(name, 0, words))});
+    }
+  }
+  fields.finish();
+  return out;
+}
+
+provider_settings take_provider(json_fields& in, fault_list& faults) {
+  static std::vector<std::string_view> const names{"elevenlabs", "openai", "gemini", "generic"};
+  provider_settings out;
+  if (auto const name = in.required_text("provider"); !name.empty()) {
+    out.name = names.at(in.word("provider", 0, names));
+  }
+  if (out.name == "openai" || out.name == "gemini") {
+    out.options.default_output_tokens = 256;
+  }
+  auto const* const value = in.any("provider_options");
+  if (value == nullptr) {
+    return out;
+  }
+  json_fields fields{*value, in.path("provider_options"), faults};
+  if (out.name == "generic") {
+    out.options.header = fields.text("header").value_or(out.options.header);
+    if (auto const* const prefix = fields.any("header_prefix"); prefix != nullptr && prefix->is_string()) {
+      out.options.prefix = std::string_view{prefix->get_string()};
+    } else if (prefix != nullptr) {
+      fields.fault("header_prefix", "must be a string, which may be empty");
+    }
+    out.options.statuses = take_statuses(fields, faults);
+  }
+  if (out.name != "elevenlabs") {
+    auto& options = out.options;
+    options.default_output_tokens =
+        fields.integer("default_output_tokens", options.default_output_tokens, 0, 1'000'000'000);
+    options.characters_per_token = fields.integer("characters_per_token", options.characters_per_token, 1, 1000);
+  }
+  fields.finish();
   return out;
 }
 
@@ -231,11 +322,7 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
     in.fault("name", "must be at most 64 letters, digits, '-', '_' and '.'"); // it stands in URLs and metrics
   }
   out.prefix = take_prefix(in);
-  static std::vector<std::string_view> const providers{"elevenlabs", "openai", "gemini", "generic"};
-  out.provider = providers.at(in.word("provider", 0, providers));
-  if (value.is_object() && !in.has("provider")) {
-    in.fault("provider", "is missing");
-  }
+  out.provider = take_provider(in, faults);
   out.allow_plaintext = in.flag("allow_plaintext", false);
   out.base_url = take_base_url(in, out.allow_plaintext);
   if (in.has("ca_file")) {
@@ -321,6 +408,7 @@ rondo::limits limit_settings::over(rondo::limits out) const {
   out.tokens_per_day = tokens_per_day.value_or(out.tokens_per_day);
   out.concurrency = concurrency.value_or(out.concurrency);
   out.quota = quota.value_or(out.quota);
+  out.quota_reset = quota_reset ? quota_reset : out.quota_reset;
   return out;
 }
 

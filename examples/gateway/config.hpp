@@ -2,9 +2,11 @@
 #pragma once
 
 #include "json_fields.hpp"
+#include <rondo/clock.hpp>
 #include <rondo/http/proxy.hpp>
 #include <rondo/http/url.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/provider/generic.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/strategy.hpp>
 
@@ -32,6 +34,7 @@ struct limit_settings {
   std::optional<std::uint32_t> tokens_per_day;
   std::optional<std::uint32_t> concurrency;
   std::optional<std::int64_t> quota;
+  std::optional<rondo::wall_time> quota_reset;
 
   [[nodiscard]] rondo::limits over(rondo::limits defaults) const;
   [[nodiscard]] bool empty() const { return *this == limit_settings{}; }
@@ -51,8 +54,12 @@ struct key_entry {
   std::string service;        ///< dotenv
   std::string account;        ///< empty: each key is its own account
   limit_settings limits;
-  std::uint32_t weight = 1;
   bool disabled = false;
+};
+
+struct provider_settings {
+  std::string name;
+  rondo::provider::generic_options options; ///< header, prefix and statuses are those of `generic` only
 };
 
 /// What happens to a provider's key that a caller sends himself.
@@ -62,7 +69,7 @@ struct pool_settings {
   std::string path;
   std::string name;
   std::string prefix = "/"; ///< `/`, or `/a/b` without a slash at its end
-  std::string provider;
+  provider_settings provider;
   rondo::http::url base_url;
   bool allow_plaintext = false;
   std::optional<std::filesystem::path> ca_file;

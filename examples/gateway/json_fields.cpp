@@ -46,7 +46,7 @@ bool json_fields::has(std::string_view name) const {
 }
 
 boost::json::value const* json_fields::any(std::string_view name) {
-  known_.push_back(name);
+  known_.emplace_back(name);
   return object_ == nullptr ? nullptr : object_->if_contains(name);
 }
 

@@ -55,7 +55,7 @@ private:
   boost::json::object const* object_;
   std::string path_;
   fault_list& faults_;
-  std::vector<std::string_view> known_;
+  std::vector<std::string> known_;
 };
 
 } // namespace gateway

@@ -6,7 +6,7 @@
 #include <boost/json/serialize.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <algorithm>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -221,6 +221,47 @@ BOOST_AUTO_TEST_CASE(secrets_can_be_sent_and_are_never_shown) {
   BOOST_TEST(faults.size() == 6U);
   for (auto const& line : faults) {
     BOOST_TEST(line.find("super") == line.npos, line);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_a_generic_provider_is_like) {
+  auto config = good();
+  pool_of(config)["provider"] = "generic";
+  pool_of(config)["provider_options"] = json::parse(
+      R"({"header": "X-Key", "header_prefix": "", "statuses": {"418": "exhausted", "500": "overloaded"},
+          "default_output_tokens": 100})");
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& options = out.pools[0].provider.options;
+  BOOST_TEST(options.header == "X-Key");
+  BOOST_TEST(options.prefix.empty());
+  BOOST_TEST(options.default_output_tokens == 100);
+  BOOST_TEST_REQUIRE(options.statuses.size() == 2U);
+  BOOST_TEST(options.statuses[0].status == 418U);
+  BOOST_TEST((options.statuses[0].meaning == rondo::outcome::exhausted()));
+
+  pool_of(config)["provider_options"] = json::parse(R"({"statuses": {"429": "tired"}})");
+  check_fault(config, "pools[0].provider_options.statuses.429");
+  pool_of(config)["provider_options"] = json::parse(R"({"statuses": {"200": "rejected"}})");
+  check_fault(config, "pools[0].provider_options.statuses.200");
+  pool_of(config)["provider"] = "elevenlabs";
+  pool_of(config)["provider_options"] = json::parse(R"({"header": "X-Key"})");
+  check_fault(config, "pools[0].provider_options.header");
+}
+
+BOOST_AUTO_TEST_CASE(quotas_return_at_a_date) {
+  using namespace std::chrono;
+  auto config = good();
+  pool_of(config)["limits"].as_object()["quota_reset"] = "2026-12-01T06:30:00Z";
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  BOOST_TEST((out.pools[0].limits.quota_reset == sys_days{2026y / 12 / 1} + 6h + 30min));
+  for (auto const* const wrong : {"2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "tomorrow", "2026-12-01T24:00:00Z",
+                                  "2026-12-01 00:00:00Z", "2026-12-0aT00:00:00Z"}) {
+    pool_of(config)["limits"].as_object()["quota_reset"] = wrong;
+    check_fault(config, "pools[0].limits.quota_reset");
   }
 }
 
