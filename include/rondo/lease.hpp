@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/balance.hpp>
 #include <rondo/capability.hpp>
 #include <rondo/detail/key_ring.hpp>
 #include <rondo/outcome.hpp>
@@ -111,6 +112,14 @@ public:
   void bar(capability_set what) {
     if (ring_) {
       ring_->set_barred(*key_, what);
+    }
+  }
+
+  /// The provider said what is left of the account's quota, see `key_pool::set_balance`. Does not end the lease; locks
+  /// briefly.
+  void set_balance(balance const& b) {
+    if (ring_) {
+      ring_->set_balance(key_->slot, b, {});
     }
   }
 

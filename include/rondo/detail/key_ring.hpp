@@ -289,14 +289,19 @@ public:
     note_change();
   }
 
-  [[nodiscard]] std::int64_t charged(std::string_view key) {
+  [[nodiscard]] std::uint32_t slot_of(std::string_view key) {
     std::lock_guard const lock{admin_};
-    return table()[find(key).slot].charged.load(std::memory_order_seq_cst);
+    return find(key).slot;
+  }
+  [[nodiscard]] std::int64_t charged(std::string_view key) {
+    return table()[slot_of(key)].charged.load(std::memory_order_seq_cst);
   }
 
   void set_balance(std::string_view key, balance const& b, std::optional<std::int64_t> charged_before) {
+    set_balance(slot_of(key), b, charged_before);
+  }
+  void set_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
     std::unique_lock lock{admin_};
-    auto const index = find(key).slot;
     correct_balance(index, b, charged_before);
     lock.unlock();
     freed(table()[index]);
