@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "caller_connection.hpp"
 
+#include "log.hpp"
+#include <rondo/http/header_rules.hpp>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -36,6 +39,18 @@ constexpr std::size_t greatest_head = 64U << 10U;
 constexpr std::size_t greatest_backlog = 64U << 10U;
 constexpr std::chrono::seconds longest_linger{30};
 
+// Connections end all the time, and that is what system errors tell; anything else is a fault in this program.
+void log_unexpected(std::exception_ptr const& thrown) {
+  try {
+    if (thrown) {
+      std::rethrow_exception(thrown);
+    }
+  } catch (boost::system::system_error const&) { // NOLINT(bugprone-empty-catch)
+  } catch (std::exception const& e) {
+    log_line(std::string{"a request failed: "} + e.what());
+  }
+}
+
 // RFC 9110 6.6.1
 std::string date_now() {
   auto const now = std::time(nullptr);
@@ -62,13 +77,14 @@ std::string error_body(std::string_view type, std::string_view message) {
   return boost::json::serialize(boost::json::object{{"error", std::move(error)}});
 }
 
-caller_connection::caller_connection(caller_socket socket, caller_timeouts& timeouts)
-    : socket_{std::move(socket)}, timeouts_{timeouts} {}
+caller_connection::caller_connection(caller_socket socket, caller_timeouts& timeouts, std::shared_ptr<void> presence)
+    : presence_{std::move(presence)}, socket_{std::move(socket)}, timeouts_{timeouts} {}
 
 void caller_connection::start(std::shared_ptr<request_handler> handler) {
   auto served = run(std::move(handler));
   asio::co_spawn(socket_.get_executor(), std::move(served),
-                 asio::bind_cancellation_slot(stop_.slot(), [self = shared_from_this()](std::exception_ptr const&) {
+                 asio::bind_cancellation_slot(stop_.slot(), [self = shared_from_this()](std::exception_ptr const& e) {
+                   log_unexpected(e);
                    self->unwatch();
                    self->leave();
                    error_code ignored;
@@ -152,7 +168,10 @@ asio::awaitable<bool> caller_connection::read_head() {
     co_await refuse(http::error::bad_transfer_encoding);
     co_return false;
   }
+  framing_ = framing::none;
   keep_ = parser_->keep_alive();
+  is_old_ = request.version() == 10;
+  head_only_ = request.method() == http::verb::head;
   co_return true;
 }
 
@@ -163,7 +182,7 @@ asio::awaitable<bool> caller_connection::read_body(std::size_t greatest) {
   auto const length = parser_->content_length();
   auto too_large = length && *length > greatest;
   if (!too_large) {
-    if (auto const expected = head()[http::field::expect]; !expected.empty() && head().version() == 11) {
+    if (auto const expected = request()[http::field::expect]; !expected.empty() && !is_old_) {
       if (!beast::iequals(expected, "100-continue")) {
         co_await refuse(http::status::expectation_failed, "expectation_failed", "only 100-continue can be expected");
         co_return false;
@@ -242,12 +261,13 @@ asio::awaitable<void> caller_connection::refuse(http::status status, std::string
   co_await answer(std::move(head), body);
 }
 
-asio::awaitable<void> caller_connection::answer(rondo::http::response_head head, std::string_view body) {
+asio::awaitable<void> caller_connection::answer(rondo::http::response_head head, std::string_view body,
+                                                std::string attempts) {
   head.set(http::field::date, date_now());
   head.set(http::field::content_length, std::to_string(body.size()));
   auto const whole = parser_->is_done();
   keep_ = keep_ && whole;
-  begin_answer(head);
+  begin_answer(head, attempts, {});
   co_await send(asio::const_buffer{body.data(), body.size()}, true);
   if (!whole) {
     co_await linger();
@@ -291,17 +311,17 @@ void caller_connection::on_timeout() {
   socket_.cancel(ignored);
 }
 
-void caller_connection::begin_answer(rondo::http::response_head const& head) {
+void caller_connection::begin_answer(rondo::http::response_head const& head, std::string_view attempts,
+                                     std::string_view masked_key) {
   auto const status = head.result_int();
   auto const bodiless = status < 200 || status == 204 || status == 304;
   auto const sized = head.find(http::field::content_length) != head.end();
-  auto const old = parser_->get().version() == 10;
-  if (bodiless || parser_->get().method() == http::verb::head) {
+  if (bodiless || head_only_) {
     framing_ = framing::none;
   } else if (sized) {
     framing_ = framing::length;
   } else {
-    framing_ = old ? framing::until_close : framing::chunked;
+    framing_ = is_old_ ? framing::until_close : framing::chunked;
   }
   keep_ = keep_ && !finishing_ && framing_ != framing::until_close;
 
@@ -312,15 +332,27 @@ void caller_connection::begin_answer(rondo::http::response_head const& head) {
   out_head_.append(std::to_string(status)).append(" ");
   out_head_.append(std::string_view{head.reason().empty() ? http::obsolete_reason(head.result()) : head.reason()});
   out_head_.append("\r\n");
+  auto const [first, last] = head.equal_range(http::field::connection);
+  auto const named = [first, last](beast::string_view name) {
+    return std::any_of(first, last, [name](auto const& each) { return http::token_list{each.value()}.exists(name); });
+  };
   for (auto const& each : head) {
-    field(std::string_view{each.name_string()}, std::string_view{each.value()});
+    if (!rondo::http::is_hop_by_hop(each.name()) && !(first != last && named(each.name_string()))) {
+      field(std::string_view{each.name_string()}, std::string_view{each.value()});
+    }
+  }
+  if (!attempts.empty()) {
+    field("x-rondo-attempts", attempts);
+  }
+  if (!masked_key.empty()) {
+    field("x-rondo-key", masked_key);
   }
   if (framing_ == framing::chunked) {
     field("Transfer-Encoding", "chunked");
   }
   if (!keep_) {
     field("Connection", "close");
-  } else if (old) {
+  } else if (is_old_) {
     field("Connection", "keep-alive");
   }
   out_head_.append("\r\n");

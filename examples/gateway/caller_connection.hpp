@@ -61,7 +61,8 @@ class caller_connection final
       public timeout_queue::entry,
       public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
-  caller_connection(caller_socket socket, caller_timeouts& timeouts);
+  /// \param presence held until the connection has ended
+  caller_connection(caller_socket socket, caller_timeouts& timeouts, std::shared_ptr<void> presence);
 
   /// Serves requests until the connection ends; the connection stays alive as long as this runs.
   void start(std::shared_ptr<request_handler> handler);
@@ -73,22 +74,21 @@ public:
 
   // --- for the handler
 
-  [[nodiscard]] rondo::http::request_head const& head() const { return parser_->get().base(); }
+  /// The request; its body is there after `read_body`. The handler may change it and move it away.
+  [[nodiscard]] rondo::http::request& request() { return parser_->get(); }
   /// Reads the body of the request. False: it did not arrive or is larger than `greatest`; that has been answered.
   asio::awaitable<bool> read_body(std::size_t greatest);
-  [[nodiscard]] std::string take_body() { return std::move(parser_->get().body()); }
 
   /// From here until the answer ends, a caller who goes away cancels the handler.
   void watch();
 
   /// A whole answer. `head` needs no framing fields; the connection is kept when the request has been read whole.
-  asio::awaitable<void> answer(rondo::http::response_head head, std::string_view body);
+  /// \param attempts for `x-rondo-attempts`; empty: none of the pools' business
+  asio::awaitable<void> answer(rondo::http::response_head head, std::string_view body, std::string attempts = {});
 
-  /// Begins an answer whose body follows in pieces. `head` has end-to-end fields only; a Content-Length among them
-  /// is kept, otherwise the body is chunked, or ends with the connection for a caller of HTTP/1.0.
-  void begin_answer(rondo::http::response_head const& head);
-  /// Whether the answer that was begun may have a body.
-  [[nodiscard]] bool answer_has_body() const { return framing_ != framing::none; }
+  /// Begins an answer whose body follows in pieces. Hop-by-hop fields of `head` are left out. A Content-Length among
+  /// them is kept, otherwise the body is chunked, or ends with the connection for a caller of HTTP/1.0.
+  void begin_answer(rondo::http::response_head const& head, std::string_view attempts, std::string_view masked_key);
   /// Sends the next piece (with the head, if that has not gone yet); `last` ends the answer. Returns when the kernel
   /// has taken it: a slow reader holds back nobody but himself.
   asio::awaitable<void> send(asio::const_buffer piece, bool last);
@@ -111,6 +111,7 @@ private:
   void on_watch(beast::error_code const& ec, unsigned round);
   void on_timeout() override;
 
+  std::shared_ptr<void> presence_;
   caller_socket socket_;
   caller_timeouts& timeouts_;
   asio::cancellation_signal stop_;
@@ -124,6 +125,8 @@ private:
   bool watching_ = false;
   bool idle_ = true;
   bool keep_ = true;
+  bool is_old_ = false;    // HTTP/1.0
+  bool head_only_ = false; // the answer to HEAD
   bool finishing_ = false;
   bool timed_out_ = false;
 };

@@ -2,6 +2,7 @@
 #include "config.hpp"
 
 #include <rondo/error.hpp>
+#include <rondo/http/proxy.hpp>
 #include <rondo/outcome.hpp>
 
 #include <boost/asio/ip/address.hpp>
@@ -179,9 +180,11 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
       in.fault("name", "holds a control character");
     }
   }
-  out.account = in.text("account").value_or("");
   out.limits = take_limits(in, "limits", faults);
-  out.disabled = in.flag("disabled", false);
+  if (out.from != key_entry::kind::csv) { // whose rows are accounts of their own
+    out.account = in.text("account").value_or("");
+    out.disabled = in.flag("disabled", false);
+  }
   in.finish();
   return out;
 }
@@ -277,35 +280,42 @@ rondo::http::url take_base_url(json_fields& in, bool allow_plaintext) {
   return *std::move(parsed);
 }
 
-std::vector<rondo::http::proxy> take_proxies(json_fields& in, fault_list& faults) {
-  std::vector<rondo::http::proxy> out;
+std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
+  std::vector<proxy_entry> out;
+  std::vector<rondo::http::proxy> known;
   auto const* const list = in.list("proxies");
   for (std::size_t i = 0; list != nullptr && i != list->size(); ++i) {
     auto const path = at(in.path("proxies"), i);
     auto const& entry = (*list)[i];
     json::value const as_object = entry.is_string() ? json::object{{"url", entry}} : entry;
     json_fields fields{as_object, path, faults};
-    auto const text = fields.required_text("url");
-    auto const each_request = fields.integer("requests_per_tunnel", 0, 0, std::numeric_limits<std::uint32_t>::max());
-    auto const age = take_time(fields, "tunnel_age_ms", milliseconds{0}, 0, day_ms);
+    proxy_entry next;
+    next.url = rondo::secret{fields.required_text("url")};
+    next.concurrency =
+        static_cast<std::uint32_t>(fields.integer("concurrency", 0, 0, std::numeric_limits<std::uint32_t>::max()));
     fields.finish();
-    if (text.empty()) {
+    if (next.url.empty()) {
       continue;
     }
-    auto parsed = rondo::http::parse_proxy(text);
+    auto parsed = rondo::http::parse_proxy(next.url.reveal());
     if (!parsed) {
       faults.add(path, parsed.error() == rondo::error::invalid_credentials
                            ? "the proxy's protocol cannot carry this user or password"
                            : "must be a proxy URL: http://, socks5:// or socks5h://[user:password@]host:port");
       continue;
     }
-    parsed->requests_per_tunnel = static_cast<std::uint32_t>(each_request);
-    parsed->tunnel_age = age;
-    if (std::find(out.begin(), out.end(), *parsed) != out.end()) {
+    if (std::find(known.begin(), known.end(), *parsed) != known.end()) {
       faults.add(path, "is the same proxy as one before");
       continue;
     }
-    out.push_back(*std::move(parsed));
+    next.name = masked(*parsed);
+    auto const same =
+        std::count_if(known.begin(), known.end(), [&](rondo::http::proxy const& p) { return masked(p) == next.name; });
+    if (same != 0) { // other users of one gateway look alike once masked
+      next.name += "#" + std::to_string(same + 1);
+    }
+    known.push_back(*std::move(parsed));
+    out.push_back(std::move(next));
   }
   return out;
 }
@@ -342,6 +352,7 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.own = static_cast<own_keys>(in.word("own_keys", 0, {"pass", "replace", "refuse"}));
   out.proxies = take_proxies(in, faults);
   out.proxy_strategy = take_strategy(in, "proxy_strategy");
+  out.proxy_cooldown = take_time(in, "proxy_cooldown_ms", out.proxy_cooldown, 1, day_ms);
   out.connect = take_time(in, "connect_ms", out.connect, 1, day_ms);
   out.idle = take_time(in, "idle_ms", out.idle, 1, day_ms);
   if (auto const* const retry = in.any("retry")) {

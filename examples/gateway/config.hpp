@@ -3,7 +3,6 @@
 
 #include "json_fields.hpp"
 #include <rondo/clock.hpp>
-#include <rondo/http/proxy.hpp>
 #include <rondo/http/url.hpp>
 #include <rondo/limits.hpp>
 #include <rondo/provider/generic.hpp>
@@ -62,6 +61,14 @@ struct provider_settings {
   rondo::provider::generic_options options; ///< header, prefix and statuses are those of `generic` only
 };
 
+struct proxy_entry {
+  std::string name; ///< masked form of the URL, made unique
+  rondo::secret url;
+  std::uint32_t concurrency = 0; ///< most requests in flight through it; 0 = no limit
+
+  friend bool operator==(proxy_entry const&, proxy_entry const&) = default;
+};
+
 /// What happens to a provider's key that a caller sends himself.
 enum class own_keys { pass, replace, refuse };
 
@@ -79,8 +86,9 @@ struct pool_settings {
   milliseconds cooldown{60'000};
   milliseconds refresh{0}; ///< 0: never
   own_keys own = own_keys::pass;
-  std::vector<rondo::http::proxy> proxies;
+  std::vector<proxy_entry> proxies;
   rondo::strategy proxy_strategy = rondo::strategy::round_robin;
+  milliseconds proxy_cooldown{5'000}; ///< after a proxy's failure; doubles with each repetition
   milliseconds connect{5'000};
   milliseconds idle{60'000};
   unsigned max_attempts = 4;

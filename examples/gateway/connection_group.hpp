@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "caller_connection.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/intrusive/list.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace gateway {
+
+/// The connections that one thread serves. Everything happens on the context, but `size`.
+class connection_group {
+public:
+  connection_group(asio::io_context& context, std::chrono::milliseconds head, std::chrono::milliseconds keep_alive)
+      : timeouts_{context, head, keep_alive} {}
+
+  void serve(caller_socket socket, std::shared_ptr<request_handler> handler) {
+    auto const connection = std::make_shared<caller_connection>(std::move(socket), timeouts_, presence_);
+    connections_.push_back(*connection);
+    connection->start(std::move(handler));
+    if (finishing_) {
+      connection->finish();
+    }
+  }
+
+  /// Open connections; any thread may ask, until `finish`.
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(presence_.use_count()) - 1; }
+
+  /// Lets each connection end after its answer, the idle ones now, and calls `ended` when all have. Called once.
+  void finish(std::function<void()> ended) {
+    finishing_ = true;
+    *ended_ = std::move(ended);
+    for (auto& each : connections_) {
+      each.finish();
+    }
+    presence_.reset();
+  }
+
+  /// Ends all connections now.
+  void cut() {
+    // one at a time, as cutting takes a connection out of the list, now or later
+    std::vector<std::shared_ptr<caller_connection>> all;
+    for (auto& each : connections_) {
+      all.push_back(each.shared_from_this());
+    }
+    for (auto const& each : all) {
+      each->cut();
+    }
+  }
+
+private:
+  caller_timeouts timeouts_;
+  boost::intrusive::list<caller_connection, boost::intrusive::constant_time_size<false>> connections_;
+  std::shared_ptr<std::function<void()>> ended_ = std::make_shared<std::function<void()>>();
+  // one reference for each connection and one of the group's own
+  std::shared_ptr<void> presence_{nullptr, [ended = ended_](void*) {
+                                    if (*ended) {
+                                      (*ended)();
+                                    }
+                                  }};
+  bool finishing_ = false;
+};
+
+} // namespace gateway

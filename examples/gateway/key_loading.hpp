@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "config.hpp"
+#include <rondo/key_pool.hpp>
+#include <rondo/limits.hpp>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace gateway {
+
+struct loaded_key {
+  rondo::key_params params;
+  bool named = false; ///< the configuration gives its name, rather than its place in a list
+};
+
+/// A file of keys whose state is kept in it. The keys get into the pool by way of a `csv_store`.
+struct key_file {
+  std::filesystem::path path;
+  std::string name_prefix; ///< tells files of one name apart
+  rondo::limits limits;
+};
+
+/// The keys of a pool from wherever its configuration says, ready to be added.
+struct loaded_keys {
+  std::vector<loaded_key> keys;
+  std::vector<key_file> files;
+};
+
+/// Reads files and environment. Keys of one account get the limits that one of them names; a key that comes from
+/// several places counts once, in its file if there is one. Faults name the entry of the configuration.
+[[nodiscard]] loaded_keys load_keys(pool_settings const& pool, fault_list& faults);
+
+} // namespace gateway

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "config.hpp"
+#include "key_loading.hpp"
+
+#include <boost/asio/ssl/context.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace gateway {
+
+/// One pool with all that its configuration refers to.
+struct pool_plan {
+  pool_settings settings;
+  loaded_keys keys;
+  std::shared_ptr<boost::asio::ssl::context> tls;
+};
+
+/// A configuration that can be run.
+struct plan {
+  settings general; ///< its pools have moved to `pools`
+  std::vector<pool_plan> pools;
+};
+
+/// Reads a configuration and every file it names. Empty when there are faults.
+[[nodiscard]] std::optional<plan> read_plan(std::filesystem::path const& file, fault_list& faults);
+
+} // namespace gateway

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "served_pool.hpp"
+
+#include "log.hpp"
+#include <rondo/event.hpp>
+#include <rondo/provider/provider.hpp>
+#include <rondo/store/file_error.hpp>
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace gateway {
+
+namespace {
+
+rondo::pool_options options_of(std::string name) {
+  rondo::pool_options out;
+  out.name = std::move(name);
+  return out;
+}
+
+void log_event(std::string_view pool, rondo::event const& what) {
+  if (what.kind == rondo::event_kind::key_rotated) {
+    return; // one for nearly every request
+  }
+  std::string line{pool};
+  line.append(": ").append(to_string(what.kind));
+  if (!what.account.empty()) {
+    line.append(", account ").append(what.account);
+  }
+  if (!what.key.empty()) {
+    line.append(", key ").append(what.key);
+  }
+  log_line(line);
+}
+
+/// The key of `in` that is the same as `key`, or null.
+loaded_key const* find(std::vector<loaded_key> const& in, rondo::key_params const& key) {
+  auto const at = std::find_if(in.begin(), in.end(), [&](loaded_key const& each) {
+    return each.params.name == key.name && each.params.account == key.account && each.params.secret == key.secret;
+  });
+  return at == in.end() ? nullptr : &*at;
+}
+
+/// Keys that are there already keep the name they have, unless they were given another; new ones do not take it from
+/// them.
+void settle_names(std::vector<loaded_key>& wanted, std::vector<loaded_key> const& current) {
+  std::set<std::string> taken;
+  std::vector<rondo::key_params*> fresh;
+  for (auto& each : wanted) {
+    auto const known = std::find_if(current.begin(), current.end(),
+                                    [&](loaded_key const& old) { return old.params.secret == each.params.secret; });
+    if (!each.named && known != current.end() && !known->named) {
+      each.params.name = known->params.name;
+    } else if (!each.named) {
+      fresh.push_back(&each.params);
+      continue;
+    }
+    taken.insert(each.params.name);
+  }
+  for (auto* const each : fresh) {
+    auto const wish = each->name;
+    for (auto n = 2; !taken.insert(each->name).second; ++n) {
+      each->name = wish + "#" + std::to_string(n);
+    }
+  }
+}
+
+std::shared_ptr<rondo::provider::adapter const> make_adapter(provider_settings const& settings) {
+  using namespace rondo::provider;
+  auto const& options = settings.options;
+  if (settings.name == "openai") {
+    return std::make_shared<openai const>(openai_options{options.default_output_tokens, options.characters_per_token});
+  }
+  if (settings.name == "gemini") {
+    return std::make_shared<gemini const>(gemini_options{options.default_output_tokens, options.characters_per_token});
+  }
+  if (settings.name == "generic") {
+    return std::make_shared<generic const>(options);
+  }
+  return make(settings.name);
+}
+
+std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings) {
+  rondo::rotator_options options;
+  options.strategy = settings.proxy_strategy;
+  options.cooldown = settings.proxy_cooldown;
+  auto out = std::make_shared<rondo::proxy_rotator>(options);
+  for (auto const& each : settings.proxies) {
+    rondo::proxy_params params;
+    params.name = each.name;
+    params.url = each.url;
+    params.concurrency = each.concurrency;
+    out->add(std::move(params));
+  }
+  return out;
+}
+
+bool same_proxies(pool_settings const& a, pool_settings const& b) {
+  return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown;
+}
+
+} // namespace
+
+live_keys::live_keys(boost::asio::any_io_executor const& executor, std::string name)
+    : pool_{executor, options_of(name)},
+      events_{pool_.on_event([name](rondo::event const& what) { log_event(name, what); })} {}
+
+void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
+  update_files(wanted.files);
+  update_keys(std::move(wanted.keys));
+  pool_.set_strategy(settings.strategy);
+  pool_.set_cooldown(settings.cooldown);
+}
+
+void live_keys::update_files(std::vector<key_file> const& wanted) {
+  auto const same = [](key_file const& a, key_file const& b) {
+    return a.path == b.path && a.name_prefix == b.name_prefix;
+  };
+  std::vector<open_file> fresh;
+  for (auto const& each : wanted) {
+    if (std::none_of(files_.begin(), files_.end(), [&](open_file const& f) { return same(f.what, each); })) {
+      rondo::store::csv_store_options options;
+      options.limits = each.limits;
+      options.name_prefix = each.name_prefix;
+      options.on_error = [](rondo::store::file_error const& e) { log_line(e.what()); };
+      fresh.push_back({each, rondo::store::csv_store{pool_, each.path, std::move(options)}});
+    }
+  }
+  std::vector<open_file> kept;
+  for (auto& old : files_) {
+    auto const names = old.store.key_names();
+    auto const now = std::find_if(wanted.begin(), wanted.end(), [&](key_file const& f) { return same(f, old.what); });
+    if (now == wanted.end()) {
+      old.store.close();
+      for (auto const& name : names) {
+        pool_.remove(name);
+      }
+      continue;
+    }
+    if (now->limits != old.what.limits) {
+      for (auto const& name : names) {
+        pool_.set_limits(name, now->limits);
+      }
+      old.what.limits = now->limits;
+    }
+    old.store.reload();
+    kept.push_back(std::move(old));
+  }
+  std::move(fresh.begin(), fresh.end(), std::back_inserter(kept));
+  files_ = std::move(kept);
+}
+
+void live_keys::update_keys(std::vector<loaded_key> wanted) {
+  settle_names(wanted, current_);
+  for (auto const& old : current_) {
+    if (find(wanted, old.params) == nullptr) {
+      pool_.remove(old.params.name);
+    }
+  }
+  // before the new ones: keys of one account must agree about its limits
+  for (auto const& [key, named] : wanted) {
+    if (auto const* const old = find(current_, key)) {
+      if (old->params.limits != key.limits) {
+        pool_.set_limits(key.name, key.limits);
+      }
+      if (old->params.disabled != key.disabled) {
+        pool_.set_disabled(key.name, key.disabled);
+      }
+    }
+  }
+  for (auto const& [key, named] : wanted) {
+    if (find(current_, key) == nullptr) {
+      pool_.add(key);
+    }
+  }
+  current_ = std::move(wanted);
+}
+
+std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor const& executor, pool_plan plan,
+                                                    served_pool const* previous) {
+  auto out = std::make_shared<served_pool>();
+  auto const& settings = plan.settings;
+  out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings.name);
+  out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
+  out->keys->update(settings, std::move(plan.keys));
+  if (previous != nullptr && same_proxies(previous->settings, settings)) {
+    out->proxies = previous->proxies;
+  } else if (!settings.proxies.empty()) {
+    out->proxies = make_rotator(settings);
+  }
+  out->provider = make_adapter(settings.provider);
+  out->client.base_url = settings.base_url;
+  out->client.http.tls = plan.tls;
+  out->client.http.allow_plaintext = settings.allow_plaintext;
+  out->client.retry = {settings.max_attempts, settings.deadline, settings.unsafe};
+  out->client.connect_timeout = settings.connect;
+  out->client.idle_timeout = settings.idle;
+  out->settings = std::move(plan.settings);
+  return out;
+}
+
+std::shared_ptr<rondo::client> make_client(boost::asio::any_io_executor const& executor,
+                                           std::shared_ptr<served_pool const> pool) {
+  struct bound {
+    bound(boost::asio::any_io_executor const& executor, std::shared_ptr<served_pool const> p)
+        : pool{std::move(p)}, client{executor, pool->keys->pool(), pool->provider, pool->client, pool->proxies.get()} {}
+
+    std::shared_ptr<served_pool const> pool;
+    rondo::client client;
+  };
+  auto const out = std::make_shared<bound>(executor, std::move(pool));
+  return {out, &out->client};
+}
+
+} // namespace gateway

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "plan.hpp"
+#include "traffic.hpp"
+#include <rondo/client.hpp>
+#include <rondo/key_pool.hpp>
+#include <rondo/provider/adapter.hpp>
+#include <rondo/proxy_rotator.hpp>
+#include <rondo/store/csv_store.hpp>
+#include <rondo/subscription.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gateway {
+
+/// The keys of a pool, from the first configuration that names it to the last: what they have spent and how long they
+/// rest outlives every change of the rest. Files of keys are kept up to date, and saved when this is destroyed.
+///
+/// Called by one thread at a time; requests go on meanwhile.
+class live_keys {
+public:
+  /// Timers and log lines of the pool run on `executor`.
+  live_keys(boost::asio::any_io_executor const& executor, std::string name);
+
+  [[nodiscard]] rondo::key_pool& pool() { return pool_; }
+  [[nodiscard]] rondo::key_pool const& pool() const { return pool_; }
+
+  /// Adds, removes and changes keys so that the pool holds `wanted`. A key is recognised by its secret, so that one
+  /// that moved to another place of its list keeps its name and its state; only a name given in the configuration
+  /// counts more.
+  /// \throws rondo::store::file_error when another process works on a new file; nothing has changed then
+  void update(pool_settings const& settings, loaded_keys wanted);
+
+private:
+  struct open_file {
+    key_file what;
+    rondo::store::csv_store store;
+  };
+
+  void update_files(std::vector<key_file> const& wanted);
+  void update_keys(std::vector<loaded_key> wanted);
+
+  rondo::key_pool pool_;
+  rondo::subscription events_;
+  std::vector<loaded_key> current_; // those that are in no file
+  std::vector<open_file> files_;    // after the pool, which they watch
+};
+
+/// One pool as a configuration describes it, shared by all threads. Nothing in it changes after it was made but what
+/// is safe to share.
+struct served_pool {
+  pool_settings settings;
+  std::shared_ptr<live_keys> keys;
+  std::shared_ptr<traffic> counts;
+  std::shared_ptr<rondo::proxy_rotator> proxies; ///< null: direct
+  std::shared_ptr<rondo::provider::adapter const> provider;
+  rondo::client_options client;
+};
+
+/// A pool for a new configuration, which takes over what lives on from `previous` (may be null).
+[[nodiscard]] std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor const& executor,
+                                                                  pool_plan plan, served_pool const* previous);
+
+/// A client of its own for one thread; it keeps all it needs alive.
+[[nodiscard]] std::shared_ptr<rondo::client> make_client(boost::asio::any_io_executor const& executor,
+                                                         std::shared_ptr<served_pool const> pool);
+
+} // namespace gateway
