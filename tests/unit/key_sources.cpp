@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "support/temporary_directory.hpp"
 #include <rondo/store/key_sources.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -6,7 +7,6 @@
 #include <stdlib.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,26 +27,6 @@ public:
 
 private:
   std::string name_;
-};
-
-/// A folder that is gone afterwards.
-class folder {
-public:
-  folder() {
-    auto pattern = (std::filesystem::temp_directory_path() / "rondo.XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  folder(folder const&) = delete;
-  folder& operator=(folder const&) = delete;
-  ~folder() { std::filesystem::remove_all(path_); }
-  std::filesystem::path file(std::string const& name, std::string const& text) const {
-    std::ofstream{path_ / name, std::ios::binary} << text;
-    return path_ / name;
-  }
-  std::filesystem::path operator/(std::string const& name) const { return path_ / name; }
-
-private:
-  std::filesystem::path path_;
 };
 
 /// `name=secret` of each.
@@ -133,8 +113,8 @@ BOOST_AUTO_TEST_CASE(a_broken_dotenv_line_is_named) {
 }
 
 BOOST_AUTO_TEST_CASE(a_services_keys_come_in_the_order_of_their_numbers) {
-  folder const here;
-  auto const env = here.file(
+  rondo::test::temporary_directory const here;
+  auto const env = here.write(
       ".env",
       "RONDOT_API_KEY_10=ten\nRONDOT_API_KEY_2 = two\nOTHER_API_KEY=no\nRONDOT_API_KEY=plain\nRONDOT_API_KEY_1='one'\n"
       "RONDOT_API_KEY_3=\nRONDOT_API_KEY_X=no\nRONDOT_API_KEYS=no\nRONDOT_API_KEY_4=one\nRONDOT_API_KEY_=no\n");
@@ -144,20 +124,20 @@ BOOST_AUTO_TEST_CASE(a_services_keys_come_in_the_order_of_their_numbers) {
 }
 
 BOOST_AUTO_TEST_CASE(file_and_environment_complete_each_other) {
-  folder const here;
+  rondo::test::temporary_directory const here;
   variable const both{"RONDO_T_API_KEY", "outside"};
   variable const more{"RONDO_T_API_KEY_2", "two"};
-  auto const env = here.file(".env", "RONDO_T_API_KEY=inside\nRONDO_T_API_KEY_1=one\n");
+  auto const env = here.write(".env", "RONDO_T_API_KEY=inside\nRONDO_T_API_KEY_1=one\n");
   BOOST_TEST(shown(dotenv_keys(env, "rondo-t")) ==
                  (list{"RONDO_T_API_KEY=inside", "RONDO_T_API_KEY_1=one", "RONDO_T_API_KEY_2=two"}),
              boost::test_tools::per_element());
-  BOOST_TEST(shown(dotenv_keys(here / "missing", "rondo_t")) ==
+  BOOST_TEST(shown(dotenv_keys(here.path() / "missing", "rondo_t")) ==
                  (list{"RONDO_T_API_KEY=outside", "RONDO_T_API_KEY_2=two"}),
              boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_service_without_keys_is_an_error) {
-  folder const here;
+  rondo::test::temporary_directory const here;
   auto const code = [&](std::filesystem::path const& path) {
     try {
       (void)dotenv_keys(path, "rondou");
@@ -166,9 +146,9 @@ BOOST_AUTO_TEST_CASE(a_service_without_keys_is_an_error) {
     }
     return rondo::error_code{};
   };
-  BOOST_TEST((code(here.file(".env", "A=1\n")) == rondo::error::variable_not_set));
-  BOOST_TEST((code(here / "missing") == rondo::error::file_unreadable));
-  BOOST_TEST((code(here.file("bad", "RONDOU_API_KEY=a b\n")) == rondo::error::file_malformed));
+  BOOST_TEST((code(here.write(".env", "A=1\n")) == rondo::error::variable_not_set));
+  BOOST_TEST((code(here.path() / "missing") == rondo::error::file_unreadable));
+  BOOST_TEST((code(here.write("bad", "RONDOU_API_KEY=a b\n")) == rondo::error::file_malformed));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
