@@ -202,9 +202,13 @@ public:
     if (refused_ || ec) {
       return tunnel_action::fail(refused_ ? refused_ : tunnel_error(ec));
     }
-    if (!written_) {
-      written_ = true;
+    if (state_ == state::start) {
+      state_ = state::request;
       return tunnel_action::write(boost::asio::buffer(request_));
+    }
+    if (state_ == state::request) {
+      state_ = state::reply;
+      return tunnel_action::read(boost::asio::buffer(input_));
     }
     have_ += n;
     if (have_ >= 1 && input_[0] != 0) {
@@ -219,6 +223,8 @@ public:
   }
 
 private:
+  enum class state : std::uint8_t { start, request, reply };
+
   static constexpr error reply_error(std::uint8_t reply) noexcept {
     switch (reply) {
     case 0x5b: return error::origin_unreachable_via_proxy; // rejected or failed: the one code for a dead origin, too
@@ -232,7 +238,7 @@ private:
   std::string request_;
   std::array<std::uint8_t, 8> input_;
   std::size_t have_ = 0;
-  bool written_ = false;
+  state state_ = state::start;
 };
 
 } // namespace rondo::http::detail

@@ -270,7 +270,10 @@ template <class Machine> asio::awaitable<error_code> client_core::drive(connecti
   for (;;) {
     auto const action = machine.resume(ec, n);
     switch (action.what) {
-    case tunnel_action::kind::write: ec = co_await c.write(action.output); break;
+    case tunnel_action::kind::write:
+      ec = co_await c.write(action.output);
+      n = action.output.size();
+      break;
     case tunnel_action::kind::read: std::tie(ec, n) = co_await c.socket.async_read_some(action.input, as_result); break;
     case tunnel_action::kind::done: co_return error_code{};
     case tunnel_action::kind::fail: co_return action.ec;

@@ -66,6 +66,9 @@ RONDO_DECL boost::system::result<url> parse_url(std::string_view text) {
   if (out.target.empty()) {
     out.target = "/";
   }
+  if (out.target[0] != '/') { // Boost 1.81 ends a host early: http://127.0.0.1.example.com is no loopback address
+    return make_error_code(error::invalid_url);
+  }
   if (parsed->has_query()) {
     out.target.append("?").append(std::string{parsed->encoded_query()});
   }

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <rondo/error.hpp>
+#include <rondo/http/proxy.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <string>
+
+namespace {
+
+using rondo::http::proxy_kind;
+
+rondo::http::proxy parsed(std::string_view text) {
+  auto const out = rondo::http::parse_proxy(text);
+  BOOST_TEST_REQUIRE(out.has_value(), "not parsed: " << text);
+  return *out;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(proxy)
+
+BOOST_AUTO_TEST_CASE(kinds_and_usual_ports) {
+  BOOST_TEST((parsed("http://h").kind == proxy_kind::http));
+  BOOST_TEST(parsed("http://h").port == 80);
+  BOOST_TEST((parsed("SOCKS5://h").kind == proxy_kind::socks5));
+  BOOST_TEST((parsed("socks5h://h/").kind == proxy_kind::socks5h));
+  BOOST_TEST((parsed("socks4://h").kind == proxy_kind::socks4));
+  BOOST_TEST((parsed("socks4a://h").kind == proxy_kind::socks4a));
+  BOOST_TEST(parsed("socks5h://h").port == 1080);
+  BOOST_TEST(parsed("socks5h://[::1]:9").host == "::1");
+  BOOST_TEST(parsed("http://Proxy.Example:3128").host == "proxy.example");
+}
+
+BOOST_AUTO_TEST_CASE(credentials_are_percent_decoded) {
+  auto const p = parsed("socks5h://us%65r%40zone:p%3ass%2Fw%25%20@h:1");
+  BOOST_TEST(p.has_credentials);
+  BOOST_TEST(p.user == "user@zone");
+  BOOST_TEST(p.password.reveal() == "p:ss/w% ");
+  BOOST_TEST(!parsed("socks5h://h:1").has_credentials);
+  BOOST_TEST(parsed("http://user@h:1").password.empty());
+  BOOST_TEST(parsed("http://user:a:b@h:1").password.reveal() == "a:b");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_proxy_is_refused) {
+  for (auto const* const text : {"", "h:3128", "127.0.0.1:3128", "ftp://h:1", "https://h:1", "http://",
+                                 "http://h:1/path", "http://h:1?q", "http://h:1#f", "http://h:0", "http://h:65536",
+                                 "http://a b:1", "socks5://[::1", "socks5:h:1", "http://h\r\n:1"}) {
+    auto const out = rondo::http::parse_proxy(text);
+    BOOST_TEST(!out.has_value(), text);
+    BOOST_TEST((!out && out.error() == rondo::error::invalid_proxy), text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(credentials_that_the_protocol_cannot_carry_are_refused) {
+  auto const long_text = std::string(256, 'x');
+  for (auto const& text :
+       {std::string{"http://us%3Aer:p@h:1"}, std::string{"http://us%0D%0Aer:p@h:1"},
+        std::string{"http://user:p%00w@h:1"}, std::string{"http://user:p%7Fw@h:1"}, std::string{"socks5://user@h:1"},
+        std::string{"socks5://:p@h:1"}, "socks5h://" + long_text + ":p@h:1", "socks5h://u:" + long_text + "@h:1",
+        std::string{"socks4://user:p@h:1"}, std::string{"socks4a://us%00er@h:1"}}) {
+    auto const out = rondo::http::parse_proxy(text);
+    BOOST_TEST((!out && out.error() == rondo::error::invalid_credentials), text);
+  }
+  auto const fits = std::string(255, 'x');
+  BOOST_TEST(parsed("socks5h://" + fits + ":" + fits + "@h:1").user.size() == 255);
+}
+
+BOOST_AUTO_TEST_CASE(user_and_password_are_part_of_the_identity) {
+  auto const p = parsed("http://session-1:secret@gate:8000");
+  BOOST_TEST((p == parsed("http://session-1:secret@GATE:8000/")));
+  for (auto const* const other : {"http://session-2:secret@gate:8000", "http://session-1:other@gate:8000",
+                                  "http://gate:8000", "http://session-1:secret@gate:8001",
+                                  "socks5://session-1:secret@gate:8000", "http://session-1:secret@gate2:8000"}) {
+    BOOST_TEST(!(p == parsed(other)), other);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_masked_form_gives_nothing_away) {
+  BOOST_TEST(masked(parsed("socks5h://username:password@h:1080")) == "socks5h://u***:***@h:1080");
+  BOOST_TEST(masked(parsed("http://joe:password@h:3128")) == "http://***:***@h:3128");
+  BOOST_TEST(masked(parsed("http://%22quoted:password@h:3128")) == "http://***:***@h:3128");
+  BOOST_TEST(masked(parsed("http://[::1]:3128")) == "http://[::1]:3128");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
