@@ -99,10 +99,13 @@ private:
     std::string_view path; ///< of its entry
   };
 
+  [[nodiscard]] std::size_t position(key_entry const& entry) const {
+    return static_cast<std::size_t>(&entry - pool_.keys.data());
+  }
+
   std::vector<stored_key> read_entry(key_entry const& entry) {
-    auto const place = &entry - pool_.keys.data() + 1;
     try {
-      return read(entry, pool_.name + "-" + std::to_string(place));
+      return read(entry, pool_.name + "-" + std::to_string(position(entry) + 1));
     } catch (rondo::store::file_error const& e) {
       broken_ = true;
       faults_.add(entry.path + std::string{field_of(entry.from)}, e.what());
@@ -128,7 +131,8 @@ private:
   void take_file(key_entry const& entry) {
     auto const same_stem = std::count_if(out_.files.begin(), out_.files.end(),
                                          [&](key_file const& f) { return f.path.stem() == entry.file.stem(); });
-    key_file file{entry.file, same_stem == 0 ? "" : std::to_string(same_stem + 1) + "/", limits_of(entry)};
+    key_file file{entry.file, same_stem == 0 ? "" : std::to_string(same_stem + 1) + "/", limits_of(entry),
+                  position(entry)};
     for (auto& key : read_entry(entry)) {
       key.name = file.name_prefix + key.name;
       if (auto const* const twin = find_secret(key.secret)) {
@@ -165,7 +169,7 @@ private:
       params.account = entry.account;
       params.limits = limits_of(entry);
       params.disabled = entry.disabled;
-      out_.keys.push_back({std::move(params), given});
+      out_.keys.push_back({std::move(params), given, position(entry)});
     }
   }
 

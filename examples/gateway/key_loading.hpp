@@ -5,6 +5,7 @@
 #include <rondo/key_pool.hpp>
 #include <rondo/limits.hpp>
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,7 +14,8 @@ namespace gateway {
 
 struct loaded_key {
   rondo::key_params params;
-  bool named = false; ///< the configuration gives its name, rather than its place in a list
+  bool named = false;       ///< the configuration gives its name, rather than its place in a list
+  std::size_t position = 0; ///< of its entry
 };
 
 /// A file of keys whose state is kept in it. The keys get into the pool by way of a `csv_store`.
@@ -21,6 +23,7 @@ struct key_file {
   std::filesystem::path path;
   std::string name_prefix; ///< tells files of one name apart
   rondo::limits limits;
+  std::size_t position = 0; ///< of its entry
 };
 
 /// The keys of a pool from wherever its configuration says, ready to be added.

@@ -7,7 +7,6 @@
 #include <rondo/store/file_error.hpp>
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -38,11 +37,15 @@ void log_event(std::string_view pool, rondo::event const& what) {
 }
 
 /// The key of `in` that is the same as `key`, or null.
-loaded_key const* find(std::vector<loaded_key> const& in, rondo::key_params const& key) {
+loaded_key const* find_key(std::vector<loaded_key> const& in, rondo::key_params const& key) {
   auto const at = std::find_if(in.begin(), in.end(), [&](loaded_key const& each) {
     return each.params.name == key.name && each.params.account == key.account && each.params.secret == key.secret;
   });
   return at == in.end() ? nullptr : &*at;
+}
+
+bool same_file(key_file const& a, key_file const& b) {
+  return a.path == b.path && a.name_prefix == b.name_prefix;
 }
 
 /// Keys that are there already keep the name they have, unless they were given another; new ones do not take it from
@@ -110,60 +113,75 @@ live_keys::live_keys(boost::asio::any_io_executor const& executor, std::string n
       events_{pool_.on_event([name](rondo::event const& what) { log_event(name, what); })} {}
 
 void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
-  update_files(wanted.files);
-  update_keys(std::move(wanted.keys));
+  settle_names(wanted.keys, current_);
+  drop_files(wanted.files);
+  drop_and_change_keys(wanted.keys);
+  follow_files(wanted.files);
+  auto file = wanted.files.begin();
+  auto const add_files_before = [&](std::size_t position) {
+    for (; file != wanted.files.end() && file->position < position; ++file) {
+      if (find(*file) == nullptr) {
+        add_file(*file);
+      }
+    }
+  };
+  for (auto const& each : wanted.keys) {
+    add_files_before(each.position);
+    if (find_key(current_, each.params) == nullptr) {
+      pool_.add(each.params);
+    }
+  }
+  add_files_before(settings.keys.size());
+  current_ = std::move(wanted.keys);
   pool_.set_strategy(settings.strategy);
   pool_.set_cooldown(settings.cooldown);
 }
 
-void live_keys::update_files(std::vector<key_file> const& wanted) {
-  auto const same = [](key_file const& a, key_file const& b) {
-    return a.path == b.path && a.name_prefix == b.name_prefix;
-  };
-  std::vector<open_file> fresh;
-  for (auto const& each : wanted) {
-    if (std::none_of(files_.begin(), files_.end(), [&](open_file const& f) { return same(f.what, each); })) {
-      rondo::store::csv_store_options options;
-      options.limits = each.limits;
-      options.name_prefix = each.name_prefix;
-      options.on_error = [](rondo::store::file_error const& e) { log_line(e.what()); };
-      fresh.push_back({each, rondo::store::csv_store{pool_, each.path, std::move(options)}});
-    }
-  }
-  std::vector<open_file> kept;
-  for (auto& old : files_) {
-    auto const names = old.store.key_names();
-    auto const now = std::find_if(wanted.begin(), wanted.end(), [&](key_file const& f) { return same(f, old.what); });
-    if (now == wanted.end()) {
-      old.store.close();
-      for (auto const& name : names) {
-        pool_.remove(name);
-      }
-      continue;
-    }
-    if (now->limits != old.what.limits) {
-      for (auto const& name : names) {
-        pool_.set_limits(name, now->limits);
-      }
-      old.what.limits = now->limits;
-    }
-    old.store.reload();
-    kept.push_back(std::move(old));
-  }
-  std::move(fresh.begin(), fresh.end(), std::back_inserter(kept));
-  files_ = std::move(kept);
+live_keys::open_file* live_keys::find(key_file const& file) {
+  auto const at =
+      std::find_if(files_.begin(), files_.end(), [&](open_file const& f) { return same_file(f.what, file); });
+  return at == files_.end() ? nullptr : &*at;
 }
 
-void live_keys::update_keys(std::vector<loaded_key> wanted) {
-  settle_names(wanted, current_);
+void live_keys::drop_files(std::vector<key_file> const& wanted) {
+  files_.remove_if([&](open_file& old) {
+    if (std::any_of(wanted.begin(), wanted.end(), [&](key_file const& f) { return same_file(f, old.what); })) {
+      return false;
+    }
+    auto const names = old.store.key_names();
+    old.store.close();
+    for (auto const& name : names) {
+      pool_.remove(name);
+    }
+    return true;
+  });
+}
+
+void live_keys::follow_files(std::vector<key_file> const& wanted) {
+  for (auto const& each : wanted) {
+    auto* const open = find(each);
+    if (open == nullptr) {
+      continue;
+    }
+    if (open->what.limits != each.limits) {
+      for (auto const& name : open->store.key_names()) {
+        pool_.set_limits(name, each.limits);
+      }
+      open->what.limits = each.limits;
+    }
+    open->store.reload();
+  }
+}
+
+void live_keys::drop_and_change_keys(std::vector<loaded_key> const& wanted) {
   for (auto const& old : current_) {
-    if (find(wanted, old.params) == nullptr) {
+    if (find_key(wanted, old.params) == nullptr) {
       pool_.remove(old.params.name);
     }
   }
-  // before the new ones: keys of one account must agree about its limits
-  for (auto const& [key, named] : wanted) {
-    if (auto const* const old = find(current_, key)) {
+  for (auto const& each : wanted) {
+    auto const& key = each.params;
+    if (auto const* const old = find_key(current_, key)) {
       if (old->params.limits != key.limits) {
         pool_.set_limits(key.name, key.limits);
       }
@@ -172,12 +190,14 @@ void live_keys::update_keys(std::vector<loaded_key> wanted) {
       }
     }
   }
-  for (auto const& [key, named] : wanted) {
-    if (find(current_, key) == nullptr) {
-      pool_.add(key);
-    }
-  }
-  current_ = std::move(wanted);
+}
+
+void live_keys::add_file(key_file const& file) {
+  rondo::store::csv_store_options options;
+  options.limits = file.limits;
+  options.name_prefix = file.name_prefix;
+  options.on_error = [](rondo::store::file_error const& e) { log_line(e.what()); };
+  files_.push_back({file, rondo::store::csv_store{pool_, file.path, std::move(options)}});
 }
 
 std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor const& executor, pool_plan plan,

@@ -12,6 +12,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,8 +33,8 @@ public:
 
   /// Adds, removes and changes keys so that the pool holds `wanted`. A key is recognised by its secret, so that one
   /// that moved to another place of its list keeps its name and its state; only a name given in the configuration
-  /// counts more.
-  /// \throws rondo::store::file_error when another process works on a new file; nothing has changed then
+  /// counts more. New keys are added in the order of the configuration.
+  /// \throws rondo::store::file_error when another process works on one of the files; the changes are incomplete then
   void update(pool_settings const& settings, loaded_keys wanted);
 
 private:
@@ -42,13 +43,16 @@ private:
     rondo::store::csv_store store;
   };
 
-  void update_files(std::vector<key_file> const& wanted);
-  void update_keys(std::vector<loaded_key> wanted);
+  [[nodiscard]] open_file* find(key_file const& file);
+  void drop_files(std::vector<key_file> const& wanted);
+  void follow_files(std::vector<key_file> const& wanted);
+  void drop_and_change_keys(std::vector<loaded_key> const& wanted);
+  void add_file(key_file const& file);
 
   rondo::key_pool pool_;
   rondo::subscription events_;
   std::vector<loaded_key> current_; // those that are in no file
-  std::vector<open_file> files_;    // after the pool, which they watch
+  std::list<open_file> files_;      // after the pool, which they watch
 };
 
 /// One pool as a configuration describes it, shared by all threads. Nothing in it changes after it was made but what
