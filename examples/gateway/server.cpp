@@ -78,6 +78,8 @@ void server::run() {
   admin_.start();
   context_.run();
   workers_.clear();
+  context_.restart();
+  context_.poll(); // the last steps of what was cancelled, while the pools are still there
 }
 
 void server::take_over(std::vector<pool_plan> pools, std::vector<rondo::secret> caller_tokens) {
@@ -92,6 +94,12 @@ void server::take_over(std::vector<pool_plan> pools, std::vector<rondo::secret> 
   serving_ = std::move(next);
   for (auto const& each : workers_) {
     each->serve(serving_);
+  }
+  balance_tasks_.clear();
+  for (auto const& pool : serving_->pools) {
+    if (pool->settings.refresh.count() != 0) {
+      balance_tasks_.push_back(std::make_unique<balance_task>(context_, pool));
+    }
   }
 }
 
@@ -159,6 +167,7 @@ void server::on_worker_ended() {
     return;
   }
   drain_.cancel();
+  balance_tasks_.clear();
   admin_.stop();
   admin_connections_.finish([this] { context_.stop(); });
   admin_connections_.cut();

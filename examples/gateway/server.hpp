@@ -2,6 +2,7 @@
 #pragma once
 
 #include "admin_pages.hpp"
+#include "balance_task.hpp"
 #include "connection_group.hpp"
 #include "listener.hpp"
 #include "plan.hpp"
@@ -47,6 +48,7 @@ private:
   asio::signal_set signals_{context_};
   asio::steady_timer drain_{context_};
   std::shared_ptr<service const> serving_ = std::make_shared<service const>();
+  std::vector<std::unique_ptr<balance_task>> balance_tasks_;
   std::vector<std::unique_ptr<worker>> workers_;
   std::size_t next_worker_ = 0; // where connections are accepted
   std::size_t most_connections_;

@@ -11,6 +11,7 @@
 #include <rondo/limits.hpp>
 #include <rondo/pool_snapshot.hpp>
 #include <rondo/request.hpp>
+#include <rondo/secret.hpp>
 #include <rondo/strategy.hpp>
 #include <rondo/subscription.hpp>
 
@@ -149,6 +150,10 @@ public:
   void set_disabled(std::string_view key, bool disabled) { ring_->set_disabled(key, disabled); }
   /// Makes an invalid key usable again. \throws system_error with `unknown_name`.
   void revive(std::string_view key) { ring_->revive(key); }
+
+  /// A copy of a key's secret, for requests that need no lease, such as the question for its balance.
+  /// \throws system_error with `unknown_name`.
+  [[nodiscard]] rondo::secret secret_of(std::string_view key) const { return ring_->secret_of(key); }
 
   /// To be called before the provider is asked for a balance; goes to `set_balance` with the answer.
   /// \throws system_error with `unknown_name`.

@@ -293,6 +293,10 @@ public:
     std::lock_guard const lock{admin_};
     return find(key).slot;
   }
+  [[nodiscard]] secret secret_of(std::string_view key) {
+    std::lock_guard const lock{admin_};
+    return find(key).params.secret;
+  }
   [[nodiscard]] std::int64_t charged(std::string_view key) {
     return table()[slot_of(key)].charged.load(std::memory_order_seq_cst);
   }
