@@ -56,7 +56,8 @@ public:
   csv_keys(std::string text, std::string file) : table_{std::move(text), std::move(file)} { read(); }
 
   /// The keys in the order of their rows.
-  [[nodiscard]] std::vector<stored_key> const& keys() const noexcept { return keys_; }
+  [[nodiscard]] std::vector<stored_key> const& keys() const& noexcept { return keys_; }
+  [[nodiscard]] std::vector<stored_key> keys() && noexcept { return std::move(keys_); } // `load(path).keys()` in a loop
   /// The row of a key; empty if there is none.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view secret) const {
     auto const at =
