@@ -69,7 +69,8 @@ void judge_limits(verdicts& out, json::value const& report) {
       lines.push_back(name + limits);
     }
   }
-  out.add(within, "no account was ever over a limit, in any window; the most that was seen at once:");
+  out.add(within, within ? "no account was ever over a limit, in any window; the most that was seen:"
+                         : "an account was over a limit; the most that was seen:");
   for (auto const& line : lines) {
     std::cout << "           " << line << '\n';
   }
@@ -91,7 +92,7 @@ void judge_proxies(verdicts& out, json::value const& report, proxy_names const& 
   for (auto const& p : proxies) {
     all_used = all_used && report.at("peers").as_object().contains(p.first);
   }
-  out.add(all_through_proxies && all_used, "every request came through a proxy: " + shares);
+  out.add(all_through_proxies && all_used, "requests that came through the proxies, and none without: " + shares);
 }
 
 } // namespace
@@ -112,16 +113,19 @@ bool judge(tally const& counts, json::value const& report, proxy_names const& pr
 
   auto const granted = number(report.at("granted"));
   auto const& ids = report.at("ids");
-  out.add(granted == counts.served && number(ids.at("distinct")) == counts.total &&
-              ids.at("grantedTwice").as_array().empty(),
-          std::to_string(granted) + " were granted, none of them twice");
+  auto const twice = ids.at("grantedTwice").as_array().size();
+  out.add(granted == counts.served && number(ids.at("distinct")) == counts.total && twice == 0,
+          std::to_string(granted) + " were granted, " + (twice == 0 ? "none" : std::to_string(twice)) +
+              " of them twice");
   auto const characters = number(report.at("grantedTokens"));
   out.add(characters == counts.characters && characters == counts.charged,
-          std::to_string(characters) + " characters were charged: what the texts hold and what the answers say");
+          std::to_string(characters) + " characters were charged; the texts hold " + std::to_string(counts.characters) +
+              ", the answers say " + std::to_string(counts.charged));
   judge_limits(out, report);
   judge_proxies(out, report, proxies);
   auto const& leaks = report.at("leaks").as_object();
-  out.add(leaks.empty(), "no caller's token, proxy password or hop-by-hop header reached the provider");
+  out.add(leaks.empty(), "callers' tokens, proxy passwords and hop-by-hop headers that reached the provider: " +
+                             std::string{leaks.empty() ? "none" : ""});
   for (auto const& leak : leaks) {
     std::cout << "           " << number(leak.value()) << " x " << std::string_view{leak.key()} << '\n';
   }

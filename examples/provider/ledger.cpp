@@ -40,7 +40,7 @@ void ticket::finish(unsigned status) {
   }
 }
 
-ledger::account::account(account_options const& o) : name{o.name}, options{o}, used{o.used} {
+ledger::account_state::account_state(account_options const& o) : name{o.name}, options{o}, used{o.used} {
   auto const add = [this](refusal kind, std::uint32_t limit, bool counts_tokens, sliding_window::duration period) {
     windows.push_back({kind, limit, counts_tokens, sliding_window{period}, sliding_window{period}});
   };
@@ -74,7 +74,7 @@ ledger::ledger(provider_options const& o, rondo::clock_source const& clock)
 
 void ledger::start_counts() {
   started_ = clock_.steady_now();
-  std::vector<account> fresh;
+  std::vector<account_state> fresh;
   for (auto const& o : account_options_) {
     auto& a = fresh.emplace_back(o);
     if (o.quota_reset > 0ms) {
@@ -85,7 +85,7 @@ void ledger::start_counts() {
     }
   }
   accounts_ = std::move(fresh);
-  keys_.assign(key_options_.size(), key{});
+  keys_.assign(key_options_.size(), key_counts{});
   records_.clear();
   ids_.clear();
   peers_.clear();
@@ -107,14 +107,14 @@ std::optional<std::size_t> ledger::find(std::string_view secret) const {
   return {};
 }
 
-void ledger::refill(account& a, rondo::steady_time now) const {
+void ledger::refill(account_state& a, rondo::steady_time now) const {
   while (a.reset_at && now >= *a.reset_at) {
     a.used = 0;
     *a.reset_at += a.options.quota_reset;
   }
 }
 
-std::optional<refusal> ledger::judge(account& a, arrival const& in, rondo::steady_time now, standing& s) {
+std::optional<refusal> ledger::judge(account_state& a, arrival const& in, rondo::steady_time now, standing& s) {
   auto const& limits = a.options.limits;
   for (auto& w : a.windows) {
     if (!w.counts_tokens) {
@@ -165,7 +165,7 @@ std::optional<refusal> ledger::judge(account& a, arrival const& in, rondo::stead
   return {};
 }
 
-void ledger::admit(account& a, arrival const& in, rondo::steady_time now) {
+void ledger::admit(account_state& a, arrival const& in, rondo::steady_time now) {
   ++a.in_flight;
   for (auto& w : a.windows) {
     if (!w.counts_tokens) {
@@ -182,7 +182,7 @@ void ledger::admit(account& a, arrival const& in, rondo::steady_time now) {
   }
 }
 
-void ledger::describe(account& a, rondo::steady_time now, standing& s) const {
+void ledger::describe(account_state& a, rondo::steady_time now, standing& s) const {
   s.limits = a.options.limits;
   s.quota_used = a.used;
   if (a.reset_at) {

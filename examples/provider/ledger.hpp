@@ -129,8 +129,8 @@ private:
     sliding_window asked;
   };
 
-  struct account {
-    explicit account(account_options const&);
+  struct account_state {
+    explicit account_state(account_options const&);
 
     std::string name;
     account_options options;
@@ -147,7 +147,7 @@ private:
     refusal_counts violations;
   };
 
-  struct key {
+  struct key_counts {
     std::uint64_t requests = 0;
     std::uint64_t reads = 0;
     std::uint64_t granted = 0;
@@ -178,10 +178,10 @@ private:
   };
 
   void start_counts();
-  void refill(account&, rondo::steady_time now) const;
-  [[nodiscard]] std::optional<refusal> judge(account&, arrival const&, rondo::steady_time now, standing&);
-  void admit(account&, arrival const&, rondo::steady_time now);
-  void describe(account&, rondo::steady_time now, standing&) const;
+  void refill(account_state&, rondo::steady_time now) const;
+  [[nodiscard]] std::optional<refusal> judge(account_state&, arrival const&, rondo::steady_time now, standing&);
+  void admit(account_state&, arrival const&, rondo::steady_time now);
+  void describe(account_state&, rondo::steady_time now, standing&) const;
   void finish(std::uint64_t record, std::optional<std::size_t> account, unsigned status);
 
   std::vector<account_options> account_options_;
@@ -191,8 +191,8 @@ private:
 
   mutable std::mutex mutex_;
   rondo::steady_time started_;
-  std::vector<account> accounts_;
-  std::vector<key> keys_;
+  std::vector<account_state> accounts_;
+  std::vector<key_counts> keys_;
   std::deque<record> records_;
   std::uint64_t next_record_ = 0;
   std::map<std::string, id_counts, std::less<>> ids_;
