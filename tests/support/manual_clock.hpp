@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/clock.hpp>
+
+#include <atomic>
+#include <chrono>
+
+namespace rondo::test {
+
+/// Two clocks that stand still until they are moved. Any thread.
+class manual_clock final : public clock_source {
+public:
+  [[nodiscard]] steady_time steady_now() const noexcept override {
+    return steady_time{std::chrono::hours{1000}} + std::chrono::nanoseconds{passed_.load()};
+  }
+  [[nodiscard]] wall_time wall_now() const noexcept override {
+    return wall_time{std::chrono::sys_days{std::chrono::year{2026} / 11 / 21}} +
+           std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{passed_.load()});
+  }
+  void advance(std::chrono::nanoseconds by) noexcept { passed_ += by.count(); }
+
+private:
+  std::atomic<std::int64_t> passed_{0};
+};
+
+} // namespace rondo::test
