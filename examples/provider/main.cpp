@@ -35,8 +35,8 @@ void raise_descriptor_limit() {
 }
 
 int run(sim::provider_options const& options) {
+  sim::simulator simulator{options}; // first: requests in flight end, and are noted there, when the context goes
   boost::asio::io_context context{static_cast<int>(options.threads)};
-  sim::simulator simulator{options};
   sim::server server{context, options, simulator};
 
   boost::asio::signal_set signals{context, SIGTERM, SIGINT};
