@@ -308,6 +308,7 @@ private:
   [[nodiscard]] boost::asio::awaitable<result> open_here(http::request message) {
     auto t = make_task(std::move(message));
     t.work = adapter_->describe(t.message, t.message.body());
+    t.message.set(boost::beast::http::field::accept_encoding, "identity"); // errors and costs have to be read
     for (;;) {
       auto [ec, key] = co_await acquire(t);
       if (ec) {
@@ -485,6 +486,7 @@ private:
     http::exchange_options how;
     how.deadline = t.deadline;
     how.idle_timeout = options_.idle_timeout;
+    how.resend = false; // each request that may arrive was granted by the pool
     if (key) {
       how.on_sent = [key] { key->mark_sent(); };
     }

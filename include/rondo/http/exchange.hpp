@@ -29,6 +29,9 @@ struct exchange_options {
   std::chrono::steady_clock::duration idle_timeout = std::chrono::seconds{60};
   /// Largest body of the answer in bytes; empty = no limit for `open`, `client_options::max_response` for `send`.
   std::optional<std::uint64_t> max_body;
+  /// Whether a replayable request is written a second time, on a new connection, when the kept one it was written to
+  /// turns out to be dead. Whoever counts requests says no, and decides himself.
+  bool resend = true;
   /// Called once, when the last byte of the request has been handed to the operating system. Must not throw.
   std::function<void()> on_sent;
 };

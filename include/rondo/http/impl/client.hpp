@@ -8,13 +8,15 @@
 #include <rondo/http/detail/socks_fsm.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/beast/http/error.hpp>
@@ -27,6 +29,7 @@
 #include <exception>
 #include <iterator>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 namespace rondo::http {
@@ -663,8 +666,9 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
         c->reusable = !unsent;
         break;
       }
-      auto const again = !fresh && ec == error::connection_lost && !c->answered && out.whole &&
-                         (!c->written || (is_idempotent(head) && (out.source == nullptr || out.ended)));
+      auto const again =
+          !fresh && ec == error::connection_lost && !c->answered && out.whole &&
+          (!c->written || (options.resend && is_idempotent(head) && (out.source == nullptr || out.ended)));
       if (!again) {
         co_return fail(ec, c->written);
       }
@@ -837,14 +841,23 @@ inline asio::awaitable<client_core::send_result> run_send(std::shared_ptr<client
   co_return co_await core->send(to, message, options);
 }
 
-/// Runs a coroutine of the client for a handler of `void(error_code, T)`.
-template <class T, class Handler>
-void launch(asio::any_io_executor const& executor, asio::awaitable<boost::system::result<T, failure>> work,
-            Handler handler) {
-  auto const slot = asio::get_associated_cancellation_slot(handler);
-  auto const target = asio::get_associated_executor(handler, executor);
-  auto complete = [handler = std::move(handler)](std::exception_ptr thrown,
-                                                 boost::system::result<T, failure> outcome) mutable {
+/// Takes the outcome of a coroutine on the client's executor, and hands it over on the handler's.
+///
+/// It has a cancellation slot but, on purpose, no executor: `co_spawn` of Boost 1.81 would post a cancellation to that
+/// one, where it may arrive after everything is gone.
+template <class T, class Handler> class hand_over {
+public:
+  using cancellation_slot_type = asio::cancellation_slot;
+
+  hand_over(asio::any_io_executor const& executor, Handler handler)
+      : slot_{asio::get_associated_cancellation_slot(handler)},
+        target_{
+            asio::prefer(asio::get_associated_executor(handler, executor), asio::execution::outstanding_work.tracked)},
+        handler_{std::move(handler)} {}
+
+  [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return slot_; }
+
+  void operator()(std::exception_ptr const& thrown, boost::system::result<T, failure> outcome) {
     error_code ec;
     T value;
     try {
@@ -859,11 +872,19 @@ void launch(asio::any_io_executor const& executor, asio::awaitable<boost::system
     } catch (boost::system::system_error const& e) {
       ec = e.code();
     }
-    std::move(handler)(ec, std::move(value));
-  };
-  asio::co_spawn(executor, std::move(work),
-                 asio::bind_cancellation_slot(slot, asio::bind_executor(target, std::move(complete))));
-}
+    asio::dispatch(target_, [handler = std::move(handler_), ec, value = std::move(value)]() mutable {
+      std::move(handler)(ec, std::move(value));
+    });
+  }
+
+private:
+  using target = decltype(asio::prefer(std::declval<asio::associated_executor_t<Handler, asio::any_io_executor>>(),
+                                       asio::execution::outstanding_work.tracked));
+
+  cancellation_slot_type slot_;
+  std::decay_t<target> target_;
+  Handler handler_;
+};
 
 } // namespace detail
 
@@ -925,16 +946,15 @@ RONDO_DECL boost::asio::any_io_executor client::initiate_send::get_executor() co
 
 RONDO_DECL void client::initiate_open::operator()(open_handler handler, url to, request_head head, std::string body,
                                                   exchange_options options) const {
-  detail::launch<incoming>(core->executor(),
-                           detail::run_open(core, std::move(to), std::move(head), std::move(body), std::move(options)),
-                           std::move(handler));
+  boost::asio::co_spawn(core->executor(),
+                        detail::run_open(core, std::move(to), std::move(head), std::move(body), std::move(options)),
+                        detail::hand_over<incoming, open_handler>{core->executor(), std::move(handler)});
 }
 
 RONDO_DECL void client::initiate_send::operator()(send_handler handler, url to, request message,
                                                   exchange_options options) const {
-  detail::launch<response>(core->executor(),
-                           detail::run_send(core, std::move(to), std::move(message), std::move(options)),
-                           std::move(handler));
+  boost::asio::co_spawn(core->executor(), detail::run_send(core, std::move(to), std::move(message), std::move(options)),
+                        detail::hand_over<response, send_handler>{core->executor(), std::move(handler)});
 }
 
 } // namespace rondo::http

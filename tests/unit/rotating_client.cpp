@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <rondo/client.hpp>
+#include <rondo/provider/elevenlabs.hpp>
+#include <rondo/provider/provider.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <support/http_fixture.hpp>
+#include <support/manual_clock.hpp>
+#include <support/scripted_server.hpp>
+
+using namespace rondo::test;
+using namespace std::chrono_literals;
+using rondo::error;
+using rondo::key_status;
+
+namespace {
+
+std::string answer(int status, std::string_view body, std::string_view fields = {}) {
+  return "HTTP/1.1 " + std::to_string(status) + " Any\r\ncontent-length: " + std::to_string(body.size()) + "\r\n" +
+         std::string{fields} + "\r\n" + std::string{body};
+}
+
+constexpr std::string_view speech = R"({"text":"hello"})"; // five characters
+constexpr std::string_view invalid_key = R"({"detail":{"status":"invalid_api_key","message":"Invalid API key"}})";
+constexpr auto drop = "";
+
+/// A provider that answers each key as the test says, and a client with keys k1, k2, ... for it.
+struct client_fixture {
+  manual_clock clock;
+  asio::io_context context;
+  std::map<std::string, std::function<std::string(std::string const& request)>> behaviour;
+  std::vector<std::string> seen; ///< the key of each request that arrived
+  scripted_server server{context, [this](peer& p) { return serve(p); }};
+  rondo::key_pool keys{context.get_executor(), {.cooldown = 60s, .clock = &clock, .seed = 1}};
+  rondo::proxy_rotator proxies{{.clock = &clock, .seed = 1}};
+  std::optional<rondo::client> client;
+
+  ~client_fixture() {
+    client.reset();
+    server.close();
+    context.restart();
+    context.run();
+  }
+
+  asio::awaitable<void> serve(peer& p) {
+    for (;;) {
+      auto const request = co_await p.read_request();
+      auto const field = request.find("xi-api-key: ");
+      auto const key = field == std::string::npos ? std::string{}
+                                                  : request.substr(field + 12, request.find('\r', field) - field - 12);
+      seen.push_back(key);
+      auto const what = behaviour.find(key);
+      auto const reply =
+          what == behaviour.end() ? answer(200, "audio", "character-cost: 5\r\n") : what->second(request);
+      if (reply == drop) {
+        co_return;
+      }
+      co_await p.write(reply);
+    }
+  }
+
+  void add(std::string name, rondo::limits const& l = {.quota = 1000}, std::string account = {}) {
+    auto const secret = "secret-" + name;
+    keys.add({.name = std::move(name), .secret = rondo::secret{secret}, .account = std::move(account), .limits = l});
+  }
+  void answers(std::string const& key, std::string reply) {
+    behaviour["secret-" + key] = [reply = std::move(reply)](std::string const&) { return reply; };
+  }
+
+  void make_client(rondo::retry_policy retry = {}, bool through_proxies = false) {
+    rondo::client_options o;
+    o.base_url = rondo::http::parse_url("http://127.0.0.1:" + std::to_string(server.port()) + "/").value();
+    o.retry = retry;
+    client.emplace(context.get_executor(), keys, rondo::provider::make("elevenlabs"), std::move(o),
+                   through_proxies ? &proxies : nullptr);
+  }
+
+  static rondo::http::request post(std::string_view target = "/v1/text-to-speech/voice") {
+    rondo::http::request r{rondo::http::beast_http::verb::post, {target.data(), target.size()}, 11};
+    r.set("content-type", "application/json");
+    r.body() = speech;
+    return r;
+  }
+
+  struct outcome {
+    unsigned status = 0;
+    std::string body;
+    unsigned attempts = 0;
+    std::string key;
+    rondo::client_failure failure;
+  };
+
+  asio::awaitable<void> exchange(rondo::http::request message, std::optional<outcome>& out) {
+    auto got = co_await client->open(std::move(message));
+    outcome result;
+    if (!got) {
+      result.failure = got.error();
+      result.attempts = got.error().attempts;
+    } else {
+      result.status = got->status();
+      result.attempts = got->attempts();
+      result.key = got->key_name();
+      char piece[64];
+      for (;;) {
+        auto const read = co_await got->read(asio::buffer(piece));
+        result.failure.ec = read.ec;
+        if (read.n == 0) {
+          break;
+        }
+        result.body.append(piece, read.n);
+      }
+    }
+    out = std::move(result);
+  }
+
+  outcome send(rondo::http::request message) {
+    std::optional<outcome> out;
+    asio::co_spawn(context, exchange(std::move(message), out), [](std::exception_ptr e) {
+      if (e) {
+        std::rethrow_exception(e);
+      }
+    });
+    context.restart();
+    while (!out && context.run_one() > 0) {
+    }
+    BOOST_TEST_REQUIRE(out.has_value());
+    BOOST_TEST(out->failure.masked_key.find("secret-k") == std::string::npos);
+    return std::move(*out);
+  }
+
+  rondo::key_state state(std::string_view name) const { return *keys.snapshot().find(name); }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(rotating_client, client_fixture)
+
+BOOST_AUTO_TEST_CASE(a_served_request_is_settled_with_what_the_provider_says_it_cost) {
+  add("k1");
+  answers("k1", answer(200, "audio", "character-cost: 3\r\n"));
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.body == "audio");
+  BOOST_TEST(got.attempts == 1U);
+  BOOST_TEST(got.key == "k1");
+  BOOST_TEST(state("k1").character_count == 3);
+  BOOST_TEST(state("k1").in_flight == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(dead_limited_and_empty_keys_never_reach_the_caller) {
+  for (auto const* name : {"k1", "k2", "k3", "k4"}) {
+    add(name);
+  }
+  answers("k1", answer(401, invalid_key));
+  answers("k2", answer(429, R"({"detail":{"status":"rate_limit_exceeded"}})", "retry-after: 30\r\n"));
+  answers("k3", answer(402, R"({"detail":{"code":"insufficient_credits","type":"payment_required"}})"));
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.attempts == 4U);
+  BOOST_TEST(got.key == "k4");
+  BOOST_TEST((state("k1").status == key_status::invalid));
+  BOOST_TEST((state("k2").status == key_status::rate_limited));
+  BOOST_TEST((state("k3").status == key_status::exhausted));
+  for (auto const* name : {"k1", "k2", "k3"}) {
+    BOOST_TEST(state(name).character_count == 0);
+    BOOST_TEST(state(name).in_flight == 0U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_untried_account_is_preferred_to_a_sister_key) {
+  add("k1", {}, "one");
+  add("k2", {}, "one");
+  add("k3", {}, "two");
+  auto const busy = answer(503, R"({"detail":{"status":"system_busy"}})");
+  answers("k1", busy);
+  answers("k2", busy);
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.key == "k3");
+  BOOST_TEST(got.attempts <= 2U);
+}
+
+BOOST_AUTO_TEST_CASE(when_attempts_are_used_up_the_last_answer_is_passed_on_whole) {
+  add("k1");
+  add("k2");
+  add("k3");
+  for (auto const* name : {"k1", "k2", "k3"}) {
+    answers(name, answer(401, invalid_key, "x-from: " + std::string{name} + "\r\n"));
+  }
+  make_client({.max_attempts = 2});
+  auto const got = send(post());
+  BOOST_TEST(got.status == 401U);
+  BOOST_TEST(got.body == invalid_key);
+  BOOST_TEST(got.attempts == 2U);
+  BOOST_TEST(seen.size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(the_callers_fault_is_passed_on_once) {
+  add("k1");
+  add("k2");
+  for (auto const status : {400, 404, 413, 422, 302}) {
+    seen.clear();
+    auto const reply = answer(status, R"({"detail":[{"loc":["body"],"msg":"wrong","type":"value_error"}]})");
+    answers("k1", reply);
+    answers("k2", reply);
+    make_client();
+    auto const got = send(post());
+    BOOST_TEST(got.status == static_cast<unsigned>(status));
+    BOOST_TEST(seen.size() == 1U);
+  }
+  BOOST_TEST((state("k1").status == key_status::active));
+  BOOST_TEST(state("k1").character_count == 0);
+}
+
+BOOST_AUTO_TEST_CASE(when_all_keys_rest_too_long_it_fails_at_once_and_says_when_to_come_back) {
+  add("k1");
+  answers("k1", answer(429, "{}", "retry-after: 40\r\n"));
+  make_client({.deadline = 10s});
+  auto const got = send(post());
+  BOOST_TEST((got.failure.ec == error::would_miss_deadline));
+  BOOST_TEST((got.failure.who == rondo::blame::pool));
+  BOOST_TEST_REQUIRE(got.failure.retry_after.has_value());
+  BOOST_TEST((*got.failure.retry_after >= 40s && *got.failure.retry_after <= 44s));
+  BOOST_TEST(got.attempts == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(it_waits_for_a_key_that_will_be_back_in_time) {
+  add("k1");
+  int asked = 0;
+  behaviour["secret-k1"] = [&](std::string const&) {
+    return ++asked == 1 ? answer(429, "{}", "retry-after: 20\r\n") : answer(200, "late");
+  };
+  make_client();
+  std::optional<outcome> got;
+  asio::co_spawn(context, exchange(post(), got), asio::detached);
+  while (asked == 0 || state("k1").status != key_status::rate_limited) {
+    context.run_one();
+  }
+  context.poll();
+  BOOST_TEST(!got.has_value());
+  clock.advance(22s);
+  keys.wake();
+  while (!got && context.run_one() > 0) {
+  }
+  BOOST_TEST(got->body == "late");
+  BOOST_TEST(got->attempts == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(what_may_have_been_carried_out_is_only_repeated_when_that_is_safe) {
+  add("k1", {.requests_per_day = 10});
+  answers("k1", drop);
+  make_client();
+  auto const lost = send(post());
+  BOOST_TEST((lost.failure.ec == error::connection_lost));
+  BOOST_TEST(lost.attempts == 1U);
+  BOOST_TEST(seen.size() == 1U);
+
+  seen.clear();
+  auto repeatable = post();
+  repeatable.set("idempotency-key", "42");
+  BOOST_TEST((send(std::move(repeatable)).failure.ec == error::connection_lost));
+  BOOST_TEST(seen.size() == 4U);
+
+  seen.clear();
+  make_client({.max_attempts = 2, .unsafe = true});
+  static_cast<void>(send(post()));
+  BOOST_TEST(seen.size() == 2U);
+
+  answers("k1", answer(500, "oops"));
+  seen.clear();
+  make_client();
+  auto const failed = send(post());
+  BOOST_TEST(failed.status == 500U);
+  BOOST_TEST(failed.body == "oops");
+  BOOST_TEST(seen.size() == 1U);
+  BOOST_TEST(state("k1").requests == 8U); // each was granted
+  BOOST_TEST((state("k1").status == key_status::active));
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_dies_on_a_kept_connection_is_granted_anew) {
+  add("k1", {.requests_per_day = 3});
+  int asked = 0;
+  behaviour["secret-k1"] = [&](std::string const&) { return ++asked == 2 ? drop : answer(200, "ok"); };
+  make_client();
+  rondo::http::request get{rondo::http::beast_http::verb::get, "/v1/voices", 11};
+  BOOST_TEST(send(get).status == 200U);
+  auto const second = send(get);
+  BOOST_TEST(second.status == 200U);
+  BOOST_TEST(second.attempts == 2U);
+  BOOST_TEST(asked == 3);
+  BOOST_TEST((send(get).failure.ec == error::would_miss_deadline)); // three were granted, three arrived
+}
+
+BOOST_AUTO_TEST_CASE(a_concurrency_refusal_waits_for_a_lease_not_for_a_time) {
+  add("k1");
+  int asked = 0;
+  behaviour["secret-k1"] = [&](std::string const&) {
+    return ++asked == 1 ? answer(429, R"({"detail":{"status":"too_many_concurrent_requests"}})",
+                                 "maximum-concurrent-requests: 3\r\ncurrent-concurrent-requests: 3\r\n")
+                        : answer(200, "ok");
+  };
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.attempts == 2U);
+  BOOST_TEST((state("k1").status == key_status::active));
+}
+
+BOOST_AUTO_TEST_CASE(a_balance_too_small_for_this_request_is_learned_and_serves_smaller_ones) {
+  add("k1");
+  add("k2");
+  answers("k1",
+          answer(401, R"({"detail":{"status":"quota_exceeded","message":"This request exceeds your quota of 10000. )"
+                      R"(You have 4 credits remaining, while 5 credits are required for this request."}})"));
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.key == "k2");
+  BOOST_TEST(*state("k1").remaining == 4);
+  BOOST_TEST((state("k1").status == key_status::active));
+}
+
+BOOST_AUTO_TEST_CASE(a_key_that_may_make_no_more_voices_goes_on_speaking) {
+  add("k1");
+  add("k2");
+  answers("k1", answer(400, R"({"detail":{"status":"voice_limit_reached","message":"You have reached your limit"}})"));
+  make_client();
+  auto const got = send(post("/v1/voices/add"));
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.key == "k2");
+  BOOST_TEST(state("k1").barred.contains(rondo::capability::voice_creation));
+  behaviour.clear();
+  std::string spoken;
+  for (int i = 0; i < 2; ++i) {
+    spoken += send(post()).key;
+  }
+  BOOST_TEST(spoken.find("k1") != std::string::npos);
+  BOOST_TEST(send(post("/v1/voices/add")).key == "k2");
+}
+
+BOOST_AUTO_TEST_CASE(pass_sends_the_callers_own_key_and_touches_no_pool) {
+  add("k1");
+  make_client();
+  auto message = post();
+  message.set("xi-api-key", "callers-own");
+  std::optional<unsigned> status;
+  asio::co_spawn(
+      context,
+      [&]() -> asio::awaitable<void> {
+        auto got = co_await client->pass(message);
+        status = got ? got->status() : 0;
+      },
+      asio::detached);
+  while (!status && context.run_one() > 0) {
+  }
+  BOOST_TEST(*status == 200U);
+  BOOST_TEST(seen.at(0) == "callers-own");
+  BOOST_TEST(state("k1").requests == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_reply_dropped_half_way_is_charged_and_frees_its_key) {
+  add("k1", {.concurrency = 1, .quota = 1000});
+  answers("k1", "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbeginning");
+  make_client();
+  bool done = false;
+  asio::co_spawn(
+      context,
+      [&]() -> asio::awaitable<void> {
+        {
+          auto got = co_await client->open(post());
+          BOOST_TEST(state("k1").in_flight == 1U);
+          BOOST_TEST(state("k1").character_count == 0);
+        }
+        done = true;
+      },
+      asio::detached);
+  while (!done && context.run_one() > 0) {
+  }
+  BOOST_TEST(state("k1").in_flight == 0U);
+  BOOST_TEST(state("k1").character_count == 5); // what was reserved: nobody said what it cost
+  BOOST_TEST(client->http_client().idle_connections() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_while_waiting_leaves_the_line) {
+  add("k1", {.concurrency = 1});
+  make_client();
+  auto held = keys.try_acquire(1);
+  asio::cancellation_signal gone;
+  std::optional<outcome> got;
+  bool ended = false;
+  asio::co_spawn(context, exchange(post(), got),
+                 asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { ended = true; }));
+  context.restart();
+  context.poll();
+  gone.emit(asio::cancellation_type::terminal);
+  context.poll();
+  BOOST_TEST(ended);
+  BOOST_TEST(seen.empty());
+  held->settle(1);
+  BOOST_TEST(keys.try_acquire(1).has_value());
+}
+
+// --- proxies
+
+namespace {
+/// A proxy that opens a tunnel and is itself the origin at its end, or fails as told.
+struct scripted_proxy {
+  scripted_proxy(client_fixture& f, std::string reply)
+      : server{f.context, [&f, reply = std::move(reply)](peer& p) { return serve(f, p, reply); }} {
+    auto const url = "http://user:password@127.0.0.1:" + std::to_string(server.port());
+    name = "proxy" + std::to_string(server.port());
+    f.proxies.add({.name = name, .url = rondo::secret{url}});
+  }
+  static asio::awaitable<void> serve(client_fixture& f, peer& p, std::string reply) {
+    auto const connect = co_await p.read_until("\r\n\r\n");
+    BOOST_TEST(connect.starts_with("CONNECT 127.0.0.1:"));
+    BOOST_TEST(connect.find("secret-k") == std::string::npos);
+    if (reply != drop) {
+      co_await p.write(reply);
+      co_await f.serve(p);
+    }
+  }
+  scripted_server server;
+  std::string name;
+};
+constexpr auto tunnel = "HTTP/1.1 200 Connection established\r\n\r\n";
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_bad_proxy_costs_neither_the_key_nor_an_attempt) {
+  add("k1");
+  scripted_proxy closes{*this, drop};
+  scripted_proxy refuses{*this, "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"};
+  scripted_proxy good{*this, tunnel};
+  make_client({}, true);
+  for (int i = 0; i < 3; ++i) {
+    auto const got = send(post());
+    BOOST_TEST(got.status == 200U);
+    BOOST_TEST(got.attempts == 1U);
+  }
+  BOOST_TEST(state("k1").requests == 3U);
+  BOOST_TEST(state("k1").failures == 0U);
+  auto const shown = proxies.snapshot();
+  BOOST_TEST((shown[0].resting && shown[1].resting && !shown[2].resting));
+}
+
+BOOST_AUTO_TEST_CASE(when_all_proxies_rest_it_does_not_go_direct) {
+  add("k1");
+  scripted_proxy closes{*this, drop};
+  make_client({}, true);
+  for (int i = 0; i < 2; ++i) {
+    auto const got = send(post());
+    BOOST_TEST((got.failure.who == rondo::blame::proxy));
+    BOOST_TEST(got.attempts == 0U);
+  }
+  BOOST_TEST(seen.empty());
+  BOOST_TEST(state("k1").requests == 0U);
+  BOOST_TEST(state("k1").in_flight == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(an_origin_that_no_proxy_reaches_rests_none_of_them) {
+  add("k1");
+  auto const unreachable = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+  scripted_proxy one{*this, unreachable};
+  scripted_proxy two{*this, unreachable};
+  make_client({}, true);
+  auto const got = send(post());
+  BOOST_TEST((got.failure.ec == error::origin_unreachable_via_proxy));
+  BOOST_TEST((got.failure.who == rondo::blame::path));
+  auto const shown = proxies.snapshot();
+  BOOST_TEST((!shown[0].resting && !shown[1].resting));
+}
+
+BOOST_AUTO_TEST_CASE(a_proxy_that_fails_where_another_gets_through_is_to_blame) {
+  add("k1");
+  scripted_proxy lies{*this, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"};
+  scripted_proxy good{*this, tunnel};
+  make_client({}, true);
+  BOOST_TEST(send(post()).status == 200U);
+  BOOST_TEST(proxies.snapshot()[0].resting);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
