@@ -13,6 +13,7 @@
 #include <rondo/lease.hpp>
 #include <rondo/outcome.hpp>
 #include <rondo/provider/adapter.hpp>
+#include <rondo/provider/redact.hpp>
 #include <rondo/proxy_rotator.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -353,6 +354,7 @@ private:
         }
         co_return std::move(out);
       }
+      redact(out, key.secret());
       if (end_answered_attempt(t, key, verdict) == next_step::pass_on || t.attempts >= options_.retry.max_attempts) {
         co_return std::move(out);
       }
@@ -477,6 +479,28 @@ private:
       }
     }
     co_return error_code{};
+  }
+
+  /// Some providers echo the key in their errors, and the caller must not learn it.
+  static void redact(reply& out, std::string_view key) {
+    auto& head = out.stream_.head();
+    for (auto at = head.begin(); at != head.end();) {
+      auto const& field = *at++; // set() below replaces the field
+      if (std::string const value{field.value()}; value.find(key) != value.npos) {
+        std::string const name{field.name_string()};
+        head.set(name, provider::redacted(value, key));
+      }
+    }
+    if (!out.stream_.done()) {
+      return; // larger than any error that was ever seen: passed on as it comes
+    }
+    auto clean = provider::redacted(out.kept_, key);
+    if (clean != out.kept_) {
+      out.kept_ = std::move(clean);
+      if (head.find(boost::beast::http::field::content_length) != head.end()) {
+        head.set(boost::beast::http::field::content_length, std::to_string(out.kept_.size()));
+      }
+    }
   }
 
   // --- proxies

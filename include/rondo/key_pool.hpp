@@ -157,7 +157,7 @@ public:
 
   /// To be called before the provider is asked for a balance; goes to `set_balance` with the answer.
   /// \throws system_error with `unknown_name`.
-  [[nodiscard]] balance_mark begin_balance(std::string_view key) { return {ring_->charged(key)}; }
+  [[nodiscard]] balance_mark begin_balance(std::string_view key) { return {ring_->charged_to(key)}; }
   /// What the provider says is left. Requests that were under way while it was asked may be in its figure or not; they
   /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it.
   /// \throws system_error with `unknown_name`.

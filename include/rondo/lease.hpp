@@ -80,7 +80,6 @@ public:
   /// given back, or debited. Ends the lease.
   void settle(std::int64_t actual) noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      ring->note_change();
       ring->settle(grant_, std::max<std::int64_t>(actual, 0));
     }
   }

@@ -127,6 +127,7 @@ private:
 
   void set_alarm(tick) noexcept override {} // nobody waits for a proxy
   void note(event_kind, grant const&) noexcept override {}
+  void charged() noexcept override {}
 
   void retire(slot_type& s) noexcept override {
     std::lock_guard const lock{admin_};

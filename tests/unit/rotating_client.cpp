@@ -98,6 +98,7 @@ struct client_fixture {
 
   struct outcome {
     unsigned status = 0;
+    std::string fields;
     std::string body;
     unsigned attempts = 0;
     std::string key;
@@ -114,6 +115,9 @@ struct client_fixture {
       result.status = got->status();
       result.attempts = got->attempts();
       result.key = got->key_name();
+      for (auto const& field : got->head()) {
+        result.fields.append(field.name_string()).append(": ").append(field.value()).append("\n");
+      }
       char piece[64];
       for (;;) {
         auto const read = co_await got->read(asio::buffer(piece));
@@ -209,6 +213,21 @@ BOOST_AUTO_TEST_CASE(when_attempts_are_used_up_the_last_answer_is_passed_on_whol
   BOOST_TEST(got.body == invalid_key);
   BOOST_TEST(got.attempts == 2U);
   BOOST_TEST(seen.size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_key_that_the_provider_echoes_is_masked_before_the_caller_sees_it) {
+  add("k1-of-a-length-that-keys-have");
+  answers("k1-of-a-length-that-keys-have",
+          answer(401,
+                 R"({"detail":{"status":"invalid_api_key","message":"secret-k1-of-a-length-that-keys-have is bad"}})",
+                 "x-echo: secret-k1-of-a-length-that-keys-have\r\n"));
+  make_client({.max_attempts = 1});
+  auto const got = send(post());
+  BOOST_TEST(got.status == 401U);
+  BOOST_TEST(got.body.ends_with(" is bad\"}}"));
+  BOOST_TEST(got.body.find("length-that-keys-have") == std::string::npos);
+  BOOST_TEST(got.fields.find("length-that-keys-have") == std::string::npos);
+  BOOST_TEST(got.fields.find("Content-Length: " + std::to_string(got.body.size())) != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(the_callers_fault_is_passed_on_once) {

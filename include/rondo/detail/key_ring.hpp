@@ -297,7 +297,7 @@ public:
     std::lock_guard const lock{admin_};
     return find(key).params.secret;
   }
-  [[nodiscard]] std::int64_t charged(std::string_view key) {
+  [[nodiscard]] std::int64_t charged_to(std::string_view key) {
     return table()[slot_of(key)].charged.load(std::memory_order_seq_cst);
   }
 
@@ -347,6 +347,8 @@ private:
       events_->push({kind, {}, accounts_[g.from->index].name});
     }
   }
+
+  void charged() noexcept override { note_change(); }
 
   void retire(slot_type& s) noexcept override {
     std::lock_guard const lock{admin_};

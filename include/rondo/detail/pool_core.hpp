@@ -280,6 +280,7 @@ public:
     if (recovered) {
       note(event_kind::recovered, g);
     }
+    charged();
     finish(g, 0);
   }
 
@@ -373,6 +374,8 @@ protected:
   /// Call `wake` at `at`; replaces what was set before, `never` means not at all. Called with the line's lock held.
   virtual void set_alarm(tick at) noexcept = 0;
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
+  /// A lease was settled: what stores keep has changed.
+  virtual void charged() noexcept = 0;
   /// The last lease of a slot with retired keys has ended.
   virtual void retire(slot_type& s) noexcept = 0;
 
