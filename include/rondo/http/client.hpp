@@ -94,6 +94,7 @@ public:
                                                                                       request const& message);
 
   /// `open` for any completion token, with the signature `void(error_code, incoming)`. It owns its arguments.
+  /// A cancellation must be emitted on the client's executor.
   template <class CompletionToken = boost::asio::deferred_t>
   auto async_open(url to, request_head head, std::string body, exchange_options options, CompletionToken&& token = {}) {
     return boost::asio::async_initiate<CompletionToken, void(error_code, incoming)>(
@@ -101,6 +102,7 @@ public:
   }
 
   /// `send` for any completion token, with the signature `void(error_code, response)`. It owns its arguments.
+  /// A cancellation must be emitted on the client's executor.
   template <class CompletionToken = boost::asio::deferred_t>
   auto async_send(url to, request message, exchange_options options, CompletionToken&& token = {}) {
     return boost::asio::async_initiate<CompletionToken, void(error_code, response)>(

@@ -9,6 +9,7 @@
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
@@ -828,36 +829,74 @@ namespace detail {
 
 inline exchange_options const default_exchange{};
 
-inline asio::awaitable<client_core::open_result> run_open(std::shared_ptr<client_core> core, url to, request_head head,
-                                                          std::string body, exchange_options options) {
+/// Keeps a cancellation back until its coroutine runs: in Boost 1.81 one that comes between `co_spawn` and the first
+/// step is thrown out of `io_context::run`.
+struct cancellation_relay {
+  asio::cancellation_signal signal;
+  bool started = false;
+  bool early = false;
+
+  void emit(asio::cancellation_type type) {
+    if (started) {
+      signal.emit(type);
+    } else {
+      early = true;
+    }
+  }
+};
+
+inline asio::awaitable<client_core::open_result> run_open(std::shared_ptr<client_core> core,
+                                                          std::shared_ptr<cancellation_relay> relay, url to,
+                                                          request_head head, std::string body,
+                                                          exchange_options options) {
   co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+  relay->started = true;
+  if (relay->early) {
+    co_return fail(asio::error::operation_aborted);
+  }
   auto const most = options.max_body.value_or(std::numeric_limits<std::uint64_t>::max());
   co_return co_await core->open(to, head, body, options, most);
 }
 
-inline asio::awaitable<client_core::send_result> run_send(std::shared_ptr<client_core> core, url to, request message,
-                                                          exchange_options options) {
+inline asio::awaitable<client_core::send_result> run_send(std::shared_ptr<client_core> core,
+                                                          std::shared_ptr<cancellation_relay> relay, url to,
+                                                          request message, exchange_options options) {
   co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+  relay->started = true;
+  if (relay->early) {
+    co_return fail(asio::error::operation_aborted);
+  }
   co_return co_await core->send(to, message, options);
+}
+
+template <class Handler> std::shared_ptr<cancellation_relay> relay_for(Handler const& handler) {
+  auto relay = std::make_shared<cancellation_relay>();
+  if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+    slot.assign([relay](asio::cancellation_type type) { relay->emit(type); });
+  }
+  return relay;
 }
 
 /// Takes the outcome of a coroutine on the client's executor, and hands it over on the handler's.
 ///
-/// It has a cancellation slot but, on purpose, no executor: `co_spawn` of Boost 1.81 would post a cancellation to that
-/// one, where it may arrive after everything is gone.
+/// It has a cancellation slot but, on purpose, no executor: `co_spawn` of Boost 1.81 would post cancellations to that
+/// one, where they may arrive after everything is gone.
 template <class T, class Handler> class hand_over {
 public:
   using cancellation_slot_type = asio::cancellation_slot;
 
-  hand_over(asio::any_io_executor const& executor, Handler handler)
-      : slot_{asio::get_associated_cancellation_slot(handler)},
+  hand_over(asio::any_io_executor const& executor, std::shared_ptr<cancellation_relay> relay, Handler handler)
+      : relay_{std::move(relay)}, slot_{asio::get_associated_cancellation_slot(handler)},
         target_{
             asio::prefer(asio::get_associated_executor(handler, executor), asio::execution::outstanding_work.tracked)},
         handler_{std::move(handler)} {}
 
-  [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return slot_; }
+  [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return relay_->signal.slot(); }
 
   void operator()(std::exception_ptr const& thrown, boost::system::result<T, failure> outcome) {
+    if (slot_.is_connected()) {
+      slot_.clear();
+    }
     error_code ec;
     T value;
     try {
@@ -881,6 +920,7 @@ private:
   using target = decltype(asio::prefer(std::declval<asio::associated_executor_t<Handler, asio::any_io_executor>>(),
                                        asio::execution::outstanding_work.tracked));
 
+  std::shared_ptr<cancellation_relay> relay_;
   cancellation_slot_type slot_;
   std::decay_t<target> target_;
   Handler handler_;
@@ -946,15 +986,19 @@ RONDO_DECL boost::asio::any_io_executor client::initiate_send::get_executor() co
 
 RONDO_DECL void client::initiate_open::operator()(open_handler handler, url to, request_head head, std::string body,
                                                   exchange_options options) const {
-  boost::asio::co_spawn(core->executor(),
-                        detail::run_open(core, std::move(to), std::move(head), std::move(body), std::move(options)),
-                        detail::hand_over<incoming, open_handler>{core->executor(), std::move(handler)});
+  auto const relay = detail::relay_for(handler);
+  boost::asio::co_spawn(
+      core->executor(),
+      detail::run_open(core, relay, std::move(to), std::move(head), std::move(body), std::move(options)),
+      detail::hand_over<incoming, open_handler>{core->executor(), relay, std::move(handler)});
 }
 
 RONDO_DECL void client::initiate_send::operator()(send_handler handler, url to, request message,
                                                   exchange_options options) const {
-  boost::asio::co_spawn(core->executor(), detail::run_send(core, std::move(to), std::move(message), std::move(options)),
-                        detail::hand_over<response, send_handler>{core->executor(), std::move(handler)});
+  auto const relay = detail::relay_for(handler);
+  boost::asio::co_spawn(core->executor(),
+                        detail::run_send(core, relay, std::move(to), std::move(message), std::move(options)),
+                        detail::hand_over<response, send_handler>{core->executor(), relay, std::move(handler)});
 }
 
 } // namespace rondo::http
