@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <cstddef>
 #include <exception>
 #include <string>
 #include <utility>
@@ -21,9 +22,11 @@ namespace {
 boost::asio::awaitable<void> ask_forever(boost::asio::io_context& context, std::shared_ptr<served_pool const> pool) {
   auto const client = make_client(context.get_executor(), pool);
   boost::asio::steady_timer timer{context};
+  std::size_t last_missing = 0;
   for (;;) {
     auto const result = co_await rondo::account::refresh_balances(*client, pool->keys->pool(), *pool->provider);
-    if (result.answered != result.asked) {
+    auto const missing = result.asked - result.answered;
+    if (std::exchange(last_missing, missing) != missing) {
       auto line = pool->settings.name + ": the provider told the balance of " + std::to_string(result.answered) +
                   " accounts out of " + std::to_string(result.asked);
       if (result.last_failure) {

@@ -190,6 +190,9 @@ asio::awaitable<void> forward(caller_connection& caller, route const& to, bool o
   auto const buffer = std::make_unique_for_overwrite<char[]>(piece_size);
   for (auto last = false; !last;) {
     auto const [ec, n] = co_await reply.read(asio::mutable_buffer{buffer.get(), piece_size});
+    if (ec == asio::error::operation_aborted) {
+      throw boost::system::system_error{ec};
+    }
     if (ec) {
       to.counts->failed(rondo::blame_of(ec));
       caller.break_off();
