@@ -195,6 +195,18 @@ RONDO_DECL void client_core::close_idle() noexcept {
 
 // --- making a connection
 
+// No local types or lambdas in the coroutines of this file: g++ 12 warns of them when the functions are not inline.
+
+/// A name resolution that may outlive the wait for it.
+struct lookup {
+  explicit lookup(asio::any_io_executor const& ex) : resolver{ex}, wake{ex, steady_time::max()} {}
+  tcp::resolver resolver;
+  asio::steady_timer wake;
+  error_code ec;
+  std::vector<tcp::endpoint> found;
+  bool done = false;
+};
+
 /// Waits for the resolver, but not longer than the limit: a lookup that is under way cannot be interrupted, so it is
 /// left behind.
 RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::string const& host, std::uint16_t port,
@@ -205,14 +217,6 @@ RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::
     out.emplace_back(address, port);
     co_return error_code{};
   }
-  struct lookup {
-    explicit lookup(asio::any_io_executor const& ex) : resolver{ex}, wake{ex, steady_time::max()} {}
-    tcp::resolver resolver;
-    asio::steady_timer wake;
-    error_code ec;
-    std::vector<tcp::endpoint> found;
-    bool done = false;
-  };
   auto const shared = std::make_shared<lookup>(executor_);
   shared->resolver.async_resolve(host, std::to_string(port), tcp::resolver::numeric_service,
                                  [shared](error_code failed, tcp::resolver::results_type const& results) {
@@ -359,9 +363,9 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
   auto const* const via = options.via.get();
   auto const end = after(now, options.connect_timeout);
   auto const deadline_first = options.deadline <= end;
-  auto const why = [deadline_first](error e) { return deadline_first ? error::deadline_exceeded : e; };
+  auto const slow = via != nullptr ? error::proxy_timeout : error::connect_timeout;
   auto const unreachable = via != nullptr ? error::proxy_connect_failed : error::connect_failed;
-  set_limit(c, std::min(end, options.deadline), why(via != nullptr ? error::proxy_timeout : error::connect_timeout));
+  set_limit(c, std::min(end, options.deadline), deadline_first ? error::deadline_exceeded : slow);
 
   std::vector<tcp::endpoint> endpoints;
   auto const& host = via != nullptr ? via->host : to.host;
@@ -393,7 +397,7 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
     }
   }
   if (to.is_tls()) {
-    set_limit(c, c.limit, why(error::connect_timeout));
+    set_limit(c, c.limit, deadline_first ? error::deadline_exceeded : error::connect_timeout);
     ec = co_await secure(c, to, now);
     if (ec) {
       auto failed = fail(ec);
@@ -459,11 +463,13 @@ RONDO_DECL asio::awaitable<error_code> client_core::append_piece(connection& c, 
   co_return error_code{};
 }
 
+/// What a failed write means.
+[[nodiscard]] inline error_code lost(connection const& c, error_code ec) noexcept {
+  return c.expired || is_cancelled(ec) ? ec : make_error_code(error::connection_lost);
+}
+
 RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c, outgoing& out,
                                                                   exchange_options const& options) {
-  auto const lost = [&c](error_code failed) {
-    return c.expired || is_cancelled(failed) ? failed : make_error_code(error::connection_lost);
-  };
   error_code ec;
   for (;;) {
     if (out.source != nullptr && !out.primed && !out.ended) {
@@ -475,7 +481,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
     }
     ec = co_await c.write(asio::buffer(out.block));
     if (ec) {
-      co_return lost(ec);
+      co_return lost(c, ec);
     }
     if (out.source == nullptr || out.ended) {
       break;
@@ -486,7 +492,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
   if (!out.rest.empty()) {
     ec = co_await c.write(asio::buffer(out.rest));
     if (ec) {
-      co_return lost(ec);
+      co_return lost(c, ec);
     }
   }
   if (options.on_sent && !std::exchange(out.announced, true)) {
