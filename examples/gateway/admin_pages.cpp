@@ -55,18 +55,18 @@ asio::awaitable<void> admin_pages::handle(caller_connection& caller) {
   if (!co_await caller.read_body(greatest_body)) {
     co_return;
   }
-  auto const page = find(caller.request());
+  auto const found = find(caller.request());
   rondo::http::response_head head;
-  head.result(page.status);
-  head.set(http::field::content_type, page.type);
+  head.result(found.status);
+  head.set(http::field::content_type, found.type);
   head.set(http::field::cache_control, "no-store");
-  if (page.status == http::status::method_not_allowed) {
+  if (found.status == http::status::method_not_allowed) {
     head.set(http::field::allow, "GET, HEAD");
   }
-  if (page.status == http::status::unauthorized) {
+  if (found.status == http::status::unauthorized) {
     head.set(http::field::www_authenticate, "Bearer");
   }
-  co_await caller.answer(std::move(head), page.body);
+  co_await caller.answer(std::move(head), found.body);
 }
 
 admin_pages::page admin_pages::find(rondo::http::request const& request) const {

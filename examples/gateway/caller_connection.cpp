@@ -18,13 +18,15 @@
 #include <boost/json/serialize.hpp>
 #include <boost/system/system_error.hpp>
 
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <charconv>
 #include <ctime>
 #include <exception>
 #include <utility>
+
+#include <linux/sockios.h>
 
 namespace gateway {
 
@@ -330,14 +332,17 @@ void caller_connection::begin_answer(rondo::http::response_head const& head, std
   };
   out_head_ = "HTTP/1.1 ";
   out_head_.append(std::to_string(status)).append(" ");
-  out_head_.append(std::string_view{head.reason().empty() ? http::obsolete_reason(head.result()) : head.reason()});
+  if (head.reason() != http::obsolete_reason(http::status::unknown)) { // what Beast makes up for want of one
+    out_head_.append(std::string_view{head.reason()});
+  }
   out_head_.append("\r\n");
   auto const [first, last] = head.equal_range(http::field::connection);
   auto const named = [first, last](beast::string_view name) {
     return std::any_of(first, last, [name](auto const& each) { return http::token_list{each.value()}.exists(name); });
   };
   for (auto const& each : head) {
-    if (!rondo::http::is_hop_by_hop(each.name()) && !(first != last && named(each.name_string()))) {
+    auto const ours = !attempts.empty() && beast::iequals(each.name_string().substr(0, 8), "x-rondo-");
+    if (!ours && !rondo::http::is_hop_by_hop(each.name()) && !(first != last && named(each.name_string()))) {
       field(std::string_view{each.name_string()}, std::string_view{each.value()});
     }
   }
@@ -384,18 +389,30 @@ template <class Buffers> asio::awaitable<void> caller_connection::write(Buffers 
     auto const n = socket_.write_some(rest, ec);
     rest.consume(n);
     left -= n;
-    if (ec == asio::error::would_block) {
+    // The kernel calls a socket writable when much of its buffer is free; a slow reader may take minutes for that and
+    // is alive all the same.
+    for (auto queued = untaken(); ec == asio::error::would_block;) {
       timed_out_ = false;
       timeouts_.progress.enter(*this);
       auto const [waited] = co_await socket_.async_wait(caller_socket::wait_write, quietly);
       leave();
-      ec = waited;
+      auto const before = std::exchange(queued, untaken());
+      if (!timed_out_ || queued >= before) {
+        ec = waited;
+      }
     }
     if (ec) {
       keep_ = false;
       throw boost::system::system_error{ec};
     }
   }
+}
+
+/// Bytes that were written and that the caller has not taken yet.
+int caller_connection::untaken() {
+  int bytes = 0;
+  ::ioctl(socket_.native_handle(), SIOCOUTQ, &bytes);
+  return bytes;
 }
 
 void caller_connection::break_off() {

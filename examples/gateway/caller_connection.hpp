@@ -41,13 +41,14 @@ public:
 
 /// How long callers may take; shared by the connections of one thread.
 struct caller_timeouts {
-  caller_timeouts(asio::io_context& context, std::chrono::milliseconds head, std::chrono::milliseconds keep_alive)
-      : head_arrives{context, head}, next_request{context, keep_alive}, progress{context, std::chrono::seconds{60}},
+  caller_timeouts(asio::io_context& context, std::chrono::milliseconds head, std::chrono::milliseconds keep_alive,
+                  std::chrono::milliseconds stall)
+      : head_arrives{context, head}, next_request{context, keep_alive}, progress{context, stall},
         lingering{context, std::chrono::seconds{5}} {}
 
   timeout_queue head_arrives; ///< the whole head, from its first byte
   timeout_queue next_request; ///< an idle connection
-  timeout_queue progress;     ///< each step of a body, in or out
+  timeout_queue progress;     ///< a body, in or out, of which nothing moves
   timeout_queue lingering;    ///< each step of what a refused caller still sends
 };
 
@@ -107,6 +108,7 @@ private:
   asio::awaitable<void> refuse(beast::error_code const& parse_error);
   asio::awaitable<void> linger();
   template <class Buffers> asio::awaitable<void> write(Buffers buffers);
+  [[nodiscard]] int untaken();
   void unwatch();
   void on_watch(beast::error_code const& ec, unsigned round);
   void on_timeout() override;

@@ -458,6 +458,7 @@ settings parse_settings(std::string_view text, std::filesystem::path const& fold
   }
   out.head_timeout = take_time(in, "head_ms", out.head_timeout, 1, day_ms);
   out.keep_alive_timeout = take_time(in, "keep_alive_ms", out.keep_alive_timeout, 1, day_ms);
+  out.stall_timeout = take_time(in, "stall_ms", out.stall_timeout, 1, day_ms);
   out.drain_timeout = take_time(in, "drain_ms", out.drain_timeout, 0, day_ms);
   auto const* const pools = in.list("pools");
   if (document->is_object() && (!in.has("pools") || (pools != nullptr && pools->empty()))) {

@@ -104,6 +104,7 @@ struct settings {
   std::vector<rondo::secret> caller_tokens;
   milliseconds head_timeout{10'000};        ///< for the head of a request, from its first byte
   milliseconds keep_alive_timeout{600'000}; ///< an idle connection is closed after that
+  milliseconds stall_timeout{60'000};       ///< for a body, in or out, of which nothing moves
   milliseconds drain_timeout{10'000};       ///< for the requests in flight when the gateway stops
   std::vector<pool_settings> pools;
 };

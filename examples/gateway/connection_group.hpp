@@ -2,11 +2,11 @@
 #pragma once
 
 #include "caller_connection.hpp"
+#include "config.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/intrusive/list.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -18,8 +18,8 @@ namespace gateway {
 /// The connections that one thread serves. Everything happens on the context, but `size`.
 class connection_group {
 public:
-  connection_group(asio::io_context& context, std::chrono::milliseconds head, std::chrono::milliseconds keep_alive)
-      : timeouts_{context, head, keep_alive} {}
+  connection_group(asio::io_context& context, settings const& general)
+      : timeouts_{context, general.head_timeout, general.keep_alive_timeout, general.stall_timeout} {}
 
   void serve(caller_socket socket, std::shared_ptr<request_handler> handler) {
     auto const connection = std::make_shared<caller_connection>(std::move(socket), timeouts_, presence_);

@@ -33,8 +33,7 @@ std::size_t callers_share(std::size_t descriptors) {
 
 server::server(plan first, std::filesystem::path config_file)
     : config_file_{std::move(config_file)}, general_{std::move(first.general)}, workers_{make_workers(general_)},
-      most_connections_{callers_share(raise_descriptor_limit())},
-      admin_connections_{context_, general_.head_timeout, general_.keep_alive_timeout},
+      most_connections_{callers_share(raise_descriptor_limit())}, admin_connections_{context_, general_},
       admin_pages_{std::make_shared<admin_pages>(
           general_.admin.address().is_loopback(), [this] { return serving_; },
           [this] {
@@ -115,8 +114,9 @@ void server::reload() {
   }
   auto general = std::move(next->general);
   if (general.listen != general_.listen || general.admin != general_.admin || general.threads != general_.threads ||
-      general.head_timeout != general_.head_timeout || general.keep_alive_timeout != general_.keep_alive_timeout) {
-    log_line("listen, admin, threads, head_ms and keep_alive_ms change only with a new start");
+      general.head_timeout != general_.head_timeout || general.keep_alive_timeout != general_.keep_alive_timeout ||
+      general.stall_timeout != general_.stall_timeout) {
+    log_line("listen, admin, threads, head_ms, keep_alive_ms and stall_ms change only with a new start");
   }
   general_.drain_timeout = general.drain_timeout;
   try {

@@ -35,8 +35,7 @@ std::shared_ptr<route_table const> make_routes(asio::io_context& context, servic
 } // namespace
 
 worker::worker(settings const& general)
-    : group_{context_, general.head_timeout, general.keep_alive_timeout},
-      handler_{std::make_shared<forwarder>(std::make_shared<route_table const>())},
+    : group_{context_, general}, handler_{std::make_shared<forwarder>(std::make_shared<route_table const>())},
       destination_{context_, [this](caller_socket socket) {
                      asio::post(context_, [this, moved = std::move(socket)]() mutable {
                        group_.serve(std::move(moved), handler_);

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -63,10 +64,25 @@ struct answer {
   }
 };
 
-/// What one caller received in all, for the search for secrets.
-inline std::string& everything_received() {
-  static std::string all;
-  return all;
+/// What all callers received, for the search for secrets.
+class collection {
+public:
+  void add(std::string_view text) {
+    std::lock_guard const lock{mutex_};
+    all_.append(text);
+  }
+  [[nodiscard]] std::string all() const {
+    std::lock_guard const lock{mutex_};
+    return all_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::string all_;
+};
+inline collection& everything_received() {
+  static collection texts;
+  return texts;
 }
 
 /// One connection of a caller, without any help of a client library. Waits 20 s at most.
@@ -162,7 +178,7 @@ private:
     char bytes[65536];
     auto const n = socket_.read_some(asio::buffer(bytes), ec);
     input_.append(bytes, n);
-    everything_received().append(bytes, std::min<std::size_t>(n, 4096));
+    everything_received().add({bytes, std::min<std::size_t>(n, 4096)});
     return n != 0;
   }
 

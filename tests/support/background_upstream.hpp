@@ -2,9 +2,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -30,12 +28,7 @@ public:
         thread_{[this] { context_.run(); }} {}
   background_upstream(background_upstream const&) = delete;
   background_upstream& operator=(background_upstream const&) = delete;
-  ~background_upstream() {
-    asio::post(context_, [this] {
-      server_.close();
-      guard_.reset();
-    });
-  }
+  ~background_upstream() { context_.stop(); }
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
 
@@ -54,7 +47,6 @@ public:
 
 private:
   asio::io_context context_;
-  asio::executor_work_guard<asio::io_context::executor_type> guard_{context_.get_executor()};
   mutable std::mutex mutex_;
   std::vector<std::string> notes_;
   scripted_server server_;
