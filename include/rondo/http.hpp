@@ -4,6 +4,7 @@
 // Everything of rondo::http: requests over HTTP/1.1, direct or through proxies.
 #include <rondo/http/body.hpp>
 #include <rondo/http/client.hpp>
+#include <rondo/http/client_options.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/header_rules.hpp>
 #include <rondo/http/incoming.hpp>

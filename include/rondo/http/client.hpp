@@ -2,10 +2,10 @@
 #pragma once
 
 #include <rondo/http/body.hpp>
+#include <rondo/http/client_options.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/incoming.hpp>
 #include <rondo/http/message.hpp>
-#include <rondo/http/tls.hpp>
 #include <rondo/http/url.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>
@@ -23,21 +23,6 @@
 #include <utility>
 
 namespace rondo::http {
-
-struct client_options {
-  /// Whom to trust, see `make_tls_context`; null = the authorities of the system, loaded at the first `https` request.
-  std::shared_ptr<boost::asio::ssl::context> tls;
-  /// Whether `http://` origins and tunnels to them may be anything but loopback hosts.
-  bool allow_plaintext = false;
-  std::uint64_t max_response = 64 * 1024 * 1024; ///< largest body that `send` collects, in bytes
-  std::size_t max_head = 64 * 1024;              ///< largest head of an answer, in bytes
-  std::size_t max_fields = 256;                  ///< most fields of an answer
-  std::size_t max_idle = 256;                    ///< most idle connections that are kept, in all
-  /// How long an idle connection is kept; each gets 2/3 to 3/3 of it, so that they do not end together. Default 45 s.
-  std::chrono::steady_clock::duration idle_limit = std::chrono::seconds{45};
-  /// Greatest age of a connection that still takes a new request; default 10 min.
-  std::chrono::steady_clock::duration max_age = std::chrono::minutes{10};
-};
 
 /// Sends requests to `http` and `https` origins, direct or through proxies, and keeps connections for the next ones.
 ///

@@ -55,6 +55,11 @@ struct proxy {
 /// The form for logs and status documents: `socks5h://u***:***@host:1080`.
 [[nodiscard]] std::string masked(proxy const& p);
 
+namespace detail {
+/// Whether the protocol of a proxy can carry its credentials.
+[[nodiscard]] bool credentials_fit(proxy const& p) noexcept;
+} // namespace detail
+
 } // namespace rondo::http
 
 #ifndef RONDO_SEPARATE_COMPILATION

@@ -4,10 +4,12 @@
 #include <rondo/clock.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/body.hpp>
-#include <rondo/http/client.hpp>
+#include <rondo/http/client_options.hpp>
 #include <rondo/http/detail/connection.hpp>
 #include <rondo/http/detail/session_store.hpp>
+#include <rondo/http/exchange.hpp>
 #include <rondo/http/header_rules.hpp>
+#include <rondo/http/incoming.hpp>
 #include <rondo/http/proxy.hpp>
 #include <rondo/http/url.hpp>
 

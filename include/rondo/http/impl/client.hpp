@@ -4,8 +4,9 @@
 #include <rondo/http/client.hpp>
 #include <rondo/http/detail/client_core.hpp>
 #include <rondo/http/detail/connect_fsm.hpp>
-#include <rondo/http/detail/credentials.hpp>
 #include <rondo/http/detail/socks_fsm.hpp>
+#include <rondo/http/proxy.hpp>
+#include <rondo/http/tls.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>

@@ -3,7 +3,6 @@
 
 #include <rondo/error.hpp>
 #include <rondo/http/detail/authority.hpp>
-#include <rondo/http/detail/credentials.hpp>
 #include <rondo/http/proxy.hpp>
 
 #include <boost/url/parse.hpp>
@@ -17,6 +16,35 @@
 #include <utility>
 
 namespace rondo::http {
+
+namespace detail {
+
+[[nodiscard]] inline bool has_control(std::string_view text) noexcept {
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+RONDO_DECL bool credentials_fit(proxy const& p) noexcept {
+  auto const user = std::string_view{p.user};
+  auto const password = p.password.reveal();
+  if (!p.has_credentials) {
+    return user.empty() && password.empty();
+  }
+  switch (p.kind) {
+  case proxy_kind::http:
+  case proxy_kind::https: // RFC 7617: no colon in the user, no control characters at all
+    return user.find(':') == user.npos && !has_control(user) && !has_control(password);
+  case proxy_kind::socks4:
+  case proxy_kind::socks4a: // a zero ends the user; there is no password
+    return !user.empty() && user.size() <= 255 && user.find('\0') == user.npos && password.empty();
+  case proxy_kind::socks5:
+  case proxy_kind::socks5h: // RFC 1929: one byte of length each, from 1 to 255
+    return !user.empty() && user.size() <= 255 && !password.empty() && password.size() <= 255;
+  }
+  return false;
+}
+
+} // namespace detail
 
 RONDO_DECL std::string_view to_string(proxy_kind kind) noexcept {
   constexpr std::string_view names[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};

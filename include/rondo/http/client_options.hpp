@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/http/tls.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace rondo::http {
+
+/// What holds for all exchanges of a client.
+struct client_options {
+  /// Whom to trust, see `make_tls_context`; null = the authorities of the system, loaded at the first `https` request.
+  std::shared_ptr<boost::asio::ssl::context> tls;
+  /// Whether `http://` origins and tunnels to them may be anything but loopback hosts.
+  bool allow_plaintext = false;
+  std::uint64_t max_response = 64 * 1024 * 1024; ///< largest body that `send` collects, in bytes
+  std::size_t max_head = 64 * 1024;              ///< largest head of an answer, in bytes
+  std::size_t max_fields = 256;                  ///< most fields of an answer
+  std::size_t max_idle = 256;                    ///< most idle connections that are kept, in all
+  /// How long an idle connection is kept; each gets 2/3 to 3/3 of it, so that they do not end together. Default 45 s.
+  std::chrono::steady_clock::duration idle_limit = std::chrono::seconds{45};
+  /// Greatest age of a connection that still takes a new request; default 10 min.
+  std::chrono::steady_clock::duration max_age = std::chrono::minutes{10};
+};
+
+} // namespace rondo::http
