@@ -76,7 +76,9 @@ void server::run() {
   callers_.start();
   admin_.start();
   context_.run();
-  workers_.clear();
+  for (auto const& each : workers_) {
+    each->join();
+  }
   context_.restart();
   context_.poll(); // the last steps of what was cancelled, while the pools are still there
 }

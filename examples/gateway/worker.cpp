@@ -42,12 +42,6 @@ worker::worker(settings const& general)
                      });
                    }} {}
 
-worker::~worker() {
-  if (thread_.joinable()) {
-    thread_.join();
-  }
-}
-
 void worker::serve(std::shared_ptr<service const> what) {
   asio::post(context_, [this, what = std::move(what)] { handler_->replace(make_routes(context_, *what)); });
 }

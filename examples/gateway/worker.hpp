@@ -25,13 +25,12 @@ struct service {
 
 /// One thread, its context, and the callers it serves through clients of its own.
 ///
-/// Functions may be called from any thread. It must be stopped before it is destroyed.
+/// Functions may be called from any thread.
 class worker {
 public:
   explicit worker(settings const& general);
   worker(worker const&) = delete;
   worker& operator=(worker const&) = delete;
-  ~worker();
 
   /// From the next request on.
   void serve(std::shared_ptr<service const> what);
@@ -44,6 +43,8 @@ public:
   void finish(std::function<void()> ended);
   /// Ends them now.
   void cut();
+  /// Waits for the thread, after `finish`.
+  void join() { thread_.join(); }
 
 private:
   void run();

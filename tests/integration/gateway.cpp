@@ -605,12 +605,12 @@ BOOST_AUTO_TEST_CASE(a_reader_may_be_slow_but_must_not_stop) {
     }
   }};
   auto config = gateway_config(up.port(), keys({"k1"}));
-  config["stall_ms"] = 300;
+  config["stall_ms"] = 1000;
   gateway_program g{config};
   caller slow{g.port()};
   slow.send(request("GET", "/"));
   // for several times as long as nothing may move, far too little for the socket to become writable
-  auto const end = std::chrono::steady_clock::now() + 1500ms;
+  auto const end = std::chrono::steady_clock::now() + 3s;
   while (std::chrono::steady_clock::now() < end) {
     char bytes[40'000];
     BOOST_TEST_REQUIRE(slow.read_into(bytes, sizeof bytes) != 0U);

@@ -8,12 +8,14 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/json.hpp>
+#include <boost/test/unit_test.hpp>
 
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -270,6 +272,17 @@ class gateway_program : public listening_program {
 public:
   explicit gateway_program(json::object config, std::vector<std::string> environment = {})
       : listening_program{RONDO_GATEWAY, json::serialize(config), std::move(environment)} {}
+  /// However a test ends, the program can be stopped (at once, when told twice) and no sanitizer complains.
+  ~gateway_program() {
+    auto const stopped = eventually([this] {
+      running().kill(SIGTERM);
+      return running().wait_for(20ms).has_value();
+    });
+    BOOST_TEST(stopped);
+    auto const said = output();
+    BOOST_TEST(said.find("Sanitizer") == said.npos, said);
+    BOOST_TEST(said.find("runtime error") == said.npos, said);
+  }
 
   [[nodiscard]] std::uint16_t admin() const { return port(1); }
   [[nodiscard]] json::object status(std::string_view pool = "p") const {
