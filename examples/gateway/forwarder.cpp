@@ -160,45 +160,61 @@ std::optional<unsigned> host_fault(rondo::http::request_head const& head) {
 
 namespace {
 
+/// There is no answer of the provider: tells the caller so.
+asio::awaitable<void> tell(caller_connection& caller, route const& to, rondo::client_failure const& failure,
+                           steady_clock::duration took) {
+  if (failure.ec == asio::error::operation_aborted) {
+    throw boost::system::system_error{failure.ec};
+  }
+  to.counts->failed(failure.who);
+  auto const refused = explain(failure);
+  to.counts->answered(static_cast<unsigned>(refused.status), failure.attempts, took);
+  co_await answer(caller, refused, failure.attempts);
+}
+
 /// Sends the request on and the answer back; the caller's part is done but for the body that is to come.
 asio::awaitable<void> forward(caller_connection& caller, route const& to, bool own) {
   auto const started = steady_clock::now();
   caller.watch();
   auto opening = own ? to.client->pass(std::move(caller.request())) : to.client->open(std::move(caller.request()));
   auto opened = co_await std::move(opening);
-  auto const until_head = steady_clock::now() - started;
+  auto const took = steady_clock::now() - started;
   if (!opened) {
-    auto const& failure = opened.error();
-    if (failure.ec == asio::error::operation_aborted) {
-      throw boost::system::system_error{failure.ec};
-    }
-    to.counts->failed(failure.who);
-    auto const refused = explain(failure);
-    to.counts->answered(static_cast<unsigned>(refused.status), failure.attempts, until_head);
-    co_await answer(caller, refused, failure.attempts);
+    co_await tell(caller, to, opened.error(), took);
     co_return;
   }
 
   auto reply = *std::move(opened);
-  to.counts->answered(reply.status(), reply.attempts(), until_head);
   auto const attempts = std::to_string(reply.attempts());
   caller.begin_answer(reply.head(), attempts, reply.masked_key());
+  // The head of a stream goes at once, as an event may be long in coming. Any other waits for its body: they go
+  // together, and a body that does not come can still be answered for.
   auto const sized = reply.head().find(http::field::content_length) != reply.head().end();
-  if (!sized && !reply.complete()) {
-    co_await caller.send(asio::const_buffer{}, false); // an event may be long in coming
+  auto begun = !sized && !reply.complete();
+  if (begun) {
+    co_await caller.send(asio::const_buffer{}, false);
   }
   auto const buffer = std::make_unique_for_overwrite<char[]>(piece_size);
-  for (auto last = false; !last;) {
+  for (auto last = false; !last; begun = true) {
     auto const [ec, n] = co_await reply.read(asio::mutable_buffer{buffer.get(), piece_size});
+    if (ec && !begun) {
+      rondo::client_failure const failure{ec, rondo::blame_of(ec), {}, reply.attempts(), {}};
+      co_await tell(caller, to, failure, took);
+      co_return;
+    }
     if (ec == asio::error::operation_aborted) {
       throw boost::system::system_error{ec};
     }
     if (ec) {
+      to.counts->answered(reply.status(), reply.attempts(), took);
       to.counts->failed(rondo::blame_of(ec));
       caller.break_off();
       co_return;
     }
     last = n == 0 || reply.complete();
+    if (last) { // before the caller has it all and looks at the metrics
+      to.counts->answered(reply.status(), reply.attempts(), took);
+    }
     co_await caller.send(asio::const_buffer{buffer.get(), n}, last);
   }
 }

@@ -19,7 +19,7 @@ namespace gateway {
 /// Shared objects: safe.
 class traffic {
 public:
-  /// The head of an answer went out: the provider's, or an error of the gateway's own.
+  /// An answer went out: the provider's, or an error of the gateway's own.
   void answered(unsigned status, unsigned attempts, std::chrono::steady_clock::duration until_head) noexcept;
   /// A request failed without an answer of the provider, or its answer broke off.
   void failed(rondo::blame who) noexcept { count(failures_[static_cast<std::size_t>(who)]); }

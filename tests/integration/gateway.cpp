@@ -195,6 +195,19 @@ BOOST_AUTO_TEST_CASE(an_answer_that_breaks_off_is_not_completed) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_body_of_which_nothing_came_is_answered_for) {
+  background_upstream up{answers({"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"})};
+  gateway_program g{gateway_config(up.port(), keys({"k1"}))};
+  caller c{g.port()};
+  for (int i = 0; i < 2; ++i) { // and the connection goes on
+    c.send(text_request);
+    auto const got = c.read();
+    BOOST_TEST(got.status() == 502U);
+    BOOST_TEST(got.error_type() == "upstream_protocol");
+    BOOST_TEST(got.field("x-rondo-attempts") == "1");
+  }
+}
+
 // --- failing over
 
 BOOST_AUTO_TEST_CASE(an_invalid_key_is_found_out_and_nobody_notices) {
