@@ -182,7 +182,7 @@ public:
   /// called by one thread at a time only, whatever the executor.
   [[nodiscard]] subscription on_event(std::function<void(event const&)> f) { return ring_->events().add(std::move(f)); }
   /// Calls `f` when the state of a key has changed for the first time since the last `snapshot`, on the thread that
-  /// changed it, which may be in the middle of a settle: `f` must only make a note or post.
+  /// changed it, which may be in the middle of a settle: `f` must only make a note or post, and not throw.
   [[nodiscard]] subscription on_change(std::function<void()> f) { return ring_->changes().add(std::move(f)); }
 
   /// Looks again at those who wait. Only needed after an injected clock was moved.
@@ -221,8 +221,9 @@ private:
   }
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
-    if (auto ready = try_take(want, {})) {
-      co_return std::move(*ready);
+    detail::grant g;
+    if (want.tokens >= 0 && ring_->try_take(want, g)) {
+      co_return detail::lease_factory::make(*ring_, g, want);
     }
     auto [ec, got] =
         co_await initiate(want, boost::asio::as_tuple(boost::asio::use_awaitable_t<boost::asio::any_io_executor>{}));

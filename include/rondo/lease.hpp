@@ -65,7 +65,7 @@ public:
   /// A number that all leases of one account share, see `key_pool::try_acquire`.
   [[nodiscard]] std::uint32_t account_id() const noexcept { return ring_ ? key_->slot : ~std::uint32_t{0}; }
   /// Tokens reserved.
-  [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.tokens : 0; }
+  [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.what.tokens : 0; }
   /// In the empty lease of a failed `async_acquire`: time until a key is expected to serve, empty when unknown.
   [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept { return retry_after_; }
 
@@ -137,7 +137,7 @@ private:
 
   void drop() noexcept {
     if (ring_) {
-      settle(grant_.tokens);
+      settle(grant_.what.tokens);
     }
   }
 

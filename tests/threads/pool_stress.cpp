@@ -207,6 +207,22 @@ BOOST_AUTO_TEST_CASE(whoever_joins_the_line_while_a_lease_ends_is_served) {
   BOOST_TEST(served == rounds);
 }
 
+// The pool is destroyed while its last leases end elsewhere: exactly one of the threads cleans up.
+BOOST_AUTO_TEST_CASE(a_lease_may_end_while_its_pool_is_destroyed) {
+  asio::io_context ctx;
+  std::optional<rondo::key_pool> pool;
+  std::optional<rondo::lease> last;
+  rondo::test::duel(
+      3000,
+      [&](int) {
+        pool.emplace(ctx.get_executor());
+        pool->add(key(0, {.requests_per_minute = 10, .quota = 1000}));
+        last = pool->try_acquire(1);
+      },
+      [&](int) { pool.reset(); }, [&](int) { last.reset(); }, [](int) {});
+  BOOST_TEST(!pool.has_value());
+}
+
 // Cooldowns, probes, refunds and waiters at once, with a clock that jumps ahead whenever everybody waits.
 BOOST_AUTO_TEST_CASE(everybody_is_served_through_cooldowns_that_begin_and_end) {
   for (unsigned seed = 1; seed <= 15; ++seed) {

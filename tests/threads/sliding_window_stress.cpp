@@ -22,7 +22,7 @@ BOOST_AUTO_TEST_CASE(threads_together_never_exceed_the_limit_in_any_interval) {
   constexpr tick second = 1'000'000'000;
   constexpr std::uint32_t limit = 40;
   for (unsigned seed = 1; seed <= 20; ++seed) {
-    rondo::detail::sliding_window<> window{limit, second, 0};
+    rondo::detail::sliding_window<> window{limit, second};
     std::atomic<tick> clock{100 * second};
     std::mutex mutex;
     std::vector<std::pair<tick, std::uint32_t>> log;
@@ -38,10 +38,9 @@ BOOST_AUTO_TEST_CASE(threads_together_never_exceed_the_limit_in_any_interval) {
             }
             auto const now = clock.load();
             auto const n = 1 + static_cast<std::uint32_t>(random() % 4);
-            bool expired = false;
-            if (window.try_take(n, now, false, expired)) {
+            if (window.try_take(n, now, false)) {
               if (random() % 4 == 0) {
-                window.give_back(n, now, now);
+                window.give_back(n, now);
               } else {
                 mine.emplace_back(now, n);
               }
@@ -64,8 +63,7 @@ BOOST_AUTO_TEST_CASE(threads_together_never_exceed_the_limit_in_any_interval) {
     }
     BOOST_TEST(log.size() > limit, "seed " << seed << " granted next to nothing");
     // nothing is stranded for good
-    bool expired = false;
-    BOOST_TEST(window.try_take(limit, clock + 3 * second, false, expired));
+    BOOST_TEST(window.try_take(limit, clock + 3 * second, false));
   }
 }
 

@@ -9,13 +9,17 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <array>
 #include <chrono>
+#include <cstdint>
+#include <limits>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -411,6 +415,79 @@ BOOST_AUTO_TEST_CASE(a_ready_key_is_handed_to_a_coroutine_without_the_scheduler)
   BOOST_TEST(handlers <= 2); // the start of the coroutine, and its end
 }
 
+BOOST_AUTO_TEST_CASE(a_waiter_is_told_when_what_he_hoped_for_is_spent) {
+  pool->add(key("a", {.quota = 100}));
+  auto l = pool->try_acquire(60);
+  auto const p = start({.tokens = 50});
+  BOOST_TEST(!p->done);
+  l->settle(60);
+  poll();
+  BOOST_TEST_REQUIRE(p->done);
+  BOOST_TEST((p->ec == error::exhausted));
+}
+
+BOOST_AUTO_TEST_CASE(a_lease_out_may_bring_what_the_reset_would_bring_too_late) {
+  pool->add(key("a", {.quota = 100, .quota_reset = clock.wall_now() + 24h}));
+  auto l = pool->try_acquire(80);
+  auto const p = start({.tokens = 50, .timeout = 30s});
+  BOOST_TEST(!p->done);
+  l->settle(10);
+  poll();
+  BOOST_TEST(p->key() == "a");
+}
+
+BOOST_AUTO_TEST_CASE(a_place_that_comes_free_in_a_cooldown_is_no_hope) {
+  pool->add(key("a", {.concurrency = 2}));
+  auto other = pool->try_acquire(1);
+  auto limited = pool->try_acquire(1);
+  auto const p = start({.tokens = 1, .timeout = 5s});
+  BOOST_TEST(!p->done);
+  auto const q = start({.tokens = 1});
+  limited->report(outcome::rate_limited(1h));
+  poll();
+  BOOST_TEST_REQUIRE(p->done);
+  BOOST_TEST((p->ec == error::would_miss_deadline));
+  BOOST_TEST((*p->lease.retry_after() >= 1h));
+  BOOST_TEST(!q->done);
+}
+
+BOOST_AUTO_TEST_CASE(a_waiter_keeps_nothing_that_would_not_help_him) {
+  pool->add(key("a", {.quota = 100, .quota_reset = clock.wall_now() + 24h}));
+  pool->try_acquire({.tokens = 30, .lane = "flash"})->settle(30);
+  auto const large = start({.tokens = 90}); // only the reset helps
+  BOOST_TEST(take_and_settle(*this, 10) == "a");
+  pool->try_acquire({.tokens = 1, .lane = "flash"})->report(outcome::rate_limited(1h));
+  auto const flash = start({.tokens = 1, .lane = "flash"});
+  BOOST_TEST(pool->try_acquire({.tokens = 1, .lane = "pro"}).has_value());
+  BOOST_TEST((!large->done && !flash->done));
+}
+
+BOOST_AUTO_TEST_CASE(a_waiter_costs_nothing_while_nothing_happens) {
+  reset({});
+  pool.emplace(ctx.get_executor()); // the clock of the system: the alarm is a real one
+  pool->add(key("a", {.quota = 100}));
+  auto l = pool->try_acquire(60);
+  auto const large = start({.tokens = 90});
+  auto const small = start({.tokens = 30}); // would fit, but a is kept for the large one
+  pool->add(key("b", {.quota = 5}));
+  auto const free_of_charge = start({.tokens = 0});
+  BOOST_TEST(free_of_charge->key() == "b");
+  std::size_t handlers = 0;
+  for (int i = 0; i < 1000; ++i) {
+    ctx.restart();
+    handlers += ctx.poll_one();
+  }
+  BOOST_TEST(handlers <= 5U);
+  BOOST_TEST((!large->done && !small->done));
+}
+
+BOOST_AUTO_TEST_CASE(a_used_up_quota_serves_nothing_not_even_what_is_free) {
+  pool->add(key("a", {.quota = 10}));
+  take_and_settle(*this, 10);
+  BOOST_TEST(!pool->try_acquire(0));
+  BOOST_TEST((start({})->ec == error::exhausted));
+}
+
 // --- cooldowns
 
 BOOST_AUTO_TEST_CASE(a_cooldown_only_grows) {
@@ -595,7 +672,38 @@ BOOST_AUTO_TEST_CASE(a_removed_key_serves_its_leases_to_the_end_and_can_come_bac
   BOOST_TEST(l->secret() == "secret-of-a");
   l->settle(40);
   pool->add(key("a", {.quota = 100}));
+  BOOST_TEST(!pool->try_acquire(61)); // what was spent stays spent
   BOOST_TEST(take_and_settle(*this, 10) == "a");
+}
+
+BOOST_AUTO_TEST_CASE(a_key_must_have_everything_that_is_needed_at_once) {
+  auto const voices = rondo::capability::voice_creation;
+  auto const other = rondo::capability::user_0;
+  pool->add(key("a1", {}, "team"));
+  pool->add(key("a2", {}, "team"));
+  auto one = pool->try_acquire(1);
+  auto two = pool->try_acquire(1);
+  one->bar(voices);
+  two->bar(other);
+  BOOST_TEST(pool->try_acquire({.tokens = 1, .needs = voices})->key_name() == two->key_name());
+  BOOST_TEST(!pool->try_acquire({.tokens = 1, .needs = {voices, other}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_reset_that_is_past_brings_nothing) {
+  pool->add(key("a", {.quota = 100}));
+  pool->set_balance("a", {.limit = 100, .remaining = 0, .reset = clock.wall_now() - 1s});
+  BOOST_TEST(!pool->try_acquire(1));
+}
+
+BOOST_AUTO_TEST_CASE(absurd_numbers_do_no_harm) {
+  constexpr auto huge = std::numeric_limits<std::int64_t>::max();
+  pool->add(key("a", {.quota = huge}));
+  pool->try_acquire(huge)->settle(huge);
+  BOOST_TEST(state("a").is_over_limit);
+  pool->add(key("b"));
+  pool->try_acquire(1)->report(outcome::rate_limited(std::chrono::steady_clock::duration::max()));
+  BOOST_TEST((state("b").status == key_status::rate_limited));
+  BOOST_TEST((*state("b").cooldown_until > clock.wall_now()));
 }
 
 BOOST_AUTO_TEST_CASE(a_disabled_key_is_not_offered) {
@@ -690,6 +798,23 @@ BOOST_AUTO_TEST_CASE(events_tell_the_story_in_order_without_secrets) {
   BOOST_TEST(seen == expected, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(an_observer_that_throws_loses_no_later_event) {
+  int seen = 0;
+  auto const sub = pool->on_event([&](rondo::event const&) {
+    if (++seen == 1) {
+      throw std::runtime_error{"observer"};
+    }
+  });
+  pool->add(key("a"));
+  pool->add(key("b"));
+  for (int i = 0; i < 4; ++i) {
+    take_and_settle(*this, 1);
+  }
+  BOOST_CHECK_THROW(poll(), std::runtime_error);
+  poll();
+  BOOST_TEST(seen == 4);
+}
+
 BOOST_AUTO_TEST_CASE(a_change_is_told_once_until_somebody_looks) {
   pool->add(key("a"));
   int told = 0;
@@ -716,6 +841,36 @@ BOOST_AUTO_TEST_CASE(destroying_the_pool_aborts_waiters_and_leaves_leases_usable
   BOOST_TEST((p->ec == asio::error::operation_aborted));
   BOOST_TEST(l->secret() == "secret-of-a");
   l->settle(1);
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_that_was_aborted_by_the_pools_end_may_still_be_cancelled) {
+  pool->add(key("a", {.concurrency = 1}));
+  asio::cancellation_signal signal;
+  std::optional<rondo::error_code> result;
+  {
+    auto l = pool->try_acquire(1);
+    pool->async_acquire(
+        1, asio::bind_cancellation_slot(signal.slot(), [&](rondo::error_code ec, rondo::lease) { result = ec; }));
+    pool.reset();
+  }
+  signal.emit(asio::cancellation_type::terminal);
+  poll();
+  BOOST_TEST_REQUIRE(result.has_value());
+  BOOST_TEST((*result == asio::error::operation_aborted));
+}
+
+BOOST_AUTO_TEST_CASE(a_lease_may_outlive_pool_and_context) {
+  rondo::lease l;
+  {
+    asio::io_context other;
+    rondo::key_pool mine{asio::make_strand(other)};
+    auto const sub = mine.on_event([](rondo::event const&) {});
+    mine.add(key("a"));
+    l = std::move(*mine.try_acquire(1));
+    other.poll();
+  }
+  BOOST_TEST(l.secret() == "secret-of-a");
+  l.report(outcome::rate_limited(1s));
 }
 
 BOOST_AUTO_TEST_CASE(a_context_that_is_destroyed_gives_an_undelivered_lease_back) {

@@ -19,15 +19,14 @@ constexpr tick second = 1000 * ms;
 constexpr tick minute = 60 * second;
 
 bool take(window& w, std::uint32_t n, tick now, bool later = false) {
-  bool expired = false;
-  return w.try_take(n, now, later, expired);
+  return w.try_take(n, now, later);
 }
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(sliding_window)
 
 BOOST_AUTO_TEST_CASE(an_idle_window_may_be_spent_at_once_and_is_back_after_a_period_and_the_guard) {
-  window w{60, minute, 0};
+  window w{60, minute};
   auto const start = 1000 * minute; // the beginning of a part
   for (int i = 0; i < 60; ++i) {
     BOOST_TEST(take(w, 1, start));
@@ -44,7 +43,7 @@ BOOST_AUTO_TEST_CASE(never_grants_more_than_the_limit_in_any_interval_of_a_perio
   for (unsigned seed = 1; seed <= 20; ++seed) {
     std::mt19937 random{seed};
     auto const limit = 1 + random() % 50;
-    window w{static_cast<std::uint32_t>(limit), second, 0};
+    window w{static_cast<std::uint32_t>(limit), second};
     std::deque<std::pair<tick, std::uint32_t>> granted; // the provider's log: exact
     tick now = 100 * second;
     std::uint64_t total = 0;
@@ -72,34 +71,34 @@ BOOST_AUTO_TEST_CASE(never_grants_more_than_the_limit_in_any_interval_of_a_perio
 }
 
 BOOST_AUTO_TEST_CASE(what_is_given_back_can_be_taken_again_but_only_once) {
-  window w{10, second, 0};
+  window w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 10, now));
-  w.give_back(4, now, now);
+  w.give_back(4, now);
   BOOST_TEST(!take(w, 5, now));
   BOOST_TEST(take(w, 4, now));
   auto const later = w.available_at(10, now);
   BOOST_TEST(take(w, 10, later));
-  w.give_back(10, now, now); // has left the window long ago
+  w.give_back(10, now); // has left the window long ago
   BOOST_TEST(!take(w, 1, later));
 }
 
 BOOST_AUTO_TEST_CASE(units_that_start_later_count_until_a_period_after_their_start) {
-  window w{2, second, 0};
+  window w{2, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 1, now, true));
   BOOST_TEST(take(w, 1, now));
   BOOST_TEST(take(w, 1, now + 2 * second));
   BOOST_TEST(!take(w, 1, now + 2 * second)); // the first still has not left
   BOOST_TEST(w.available_at(2, now + 10 * second) == never);
-  w.start(1, now, now + 10 * second);
+  w.start(1, now + 10 * second);
   BOOST_TEST(!take(w, 2, now + 10 * second));
   BOOST_TEST(w.available_at(2, now + 10 * second) == now + 11 * second + second / 16 + 10 * ms);
   BOOST_TEST(take(w, 2, now + 12 * second));
 }
 
 BOOST_AUTO_TEST_CASE(knows_when_a_part_of_the_units_returns) {
-  window w{10, second, 0};
+  window w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 3, now));
   BOOST_TEST(take(w, 7, now + 500 * ms));
@@ -110,7 +109,7 @@ BOOST_AUTO_TEST_CASE(knows_when_a_part_of_the_units_returns) {
 }
 
 BOOST_AUTO_TEST_CASE(a_limit_that_is_switched_on_knows_what_was_granted_before) {
-  window w{5, second, 0};
+  window w{5, second};
   auto const now = 50 * second;
   w.set_limit(0);
   BOOST_TEST(take(w, 8, now));
@@ -120,11 +119,10 @@ BOOST_AUTO_TEST_CASE(a_limit_that_is_switched_on_knows_what_was_granted_before) 
 }
 
 BOOST_AUTO_TEST_CASE(a_forced_debit_may_exceed_the_limit_and_is_paid_off) {
-  window w{10, second, 0};
+  window w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 10, now));
   w.force(5, now);
-  BOOST_TEST(w.used_approx() == 15U);
   auto const back = w.available_at(1, now);
   BOOST_TEST(back == now + second + second / 16 + 10 * ms);
   BOOST_TEST(take(w, 10, back));

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 namespace rondo::detail {
 
@@ -17,9 +19,8 @@ namespace rondo::detail {
 /// `set` may be called from any thread; after `detach` the core is not called again.
 class alarm : public std::enable_shared_from_this<alarm> {
 public:
-  alarm(boost::asio::any_io_executor const& executor, pool_core& core) : timer_{executor}, core_{&core} {}
-
-  [[nodiscard]] boost::asio::any_io_executor get_executor() { return timer_.get_executor(); }
+  alarm(boost::asio::any_io_executor const& executor, pool_core& core)
+      : timer_{std::in_place, executor}, core_{&core} {}
 
   void set(tick at, tick now) {
     std::lock_guard const lock{mutex_};
@@ -27,11 +28,11 @@ public:
       return;
     }
     if (at == never) {
-      timer_.cancel();
+      timer_->cancel();
       return;
     }
-    timer_.expires_after(std::chrono::nanoseconds{at > now ? at - now : 0});
-    timer_.async_wait([weak = weak_from_this()](auto const& ec) {
+    timer_->expires_after(std::chrono::nanoseconds{at > now ? at - now : 0});
+    timer_->async_wait([weak = weak_from_this()](auto const& ec) {
       auto const self = weak.lock();
       if (!ec && self) {
         self->ring();
@@ -42,7 +43,7 @@ public:
   void detach() {
     std::lock_guard const lock{mutex_};
     core_ = nullptr;
-    timer_.cancel();
+    timer_.reset(); // leases may outlive the context, and must not keep anything of it
   }
 
 private:
@@ -61,7 +62,7 @@ private:
   }
 
   std::mutex mutex_;
-  boost::asio::steady_timer timer_;
+  std::optional<boost::asio::steady_timer> timer_;
   pool_core* core_;
 };
 

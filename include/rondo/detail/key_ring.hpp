@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -87,56 +88,66 @@ public:
 
   void push(event e) {
     std::lock_guard const lock{mutex_};
-    pending_.push_back(std::move(e));
-    if (!draining_) {
-      draining_ = true;
-      boost::asio::post(executor_, [self = shared_from_this()] { self->drain(); });
+    if (executor_) {
+      pending_.push_back(std::move(e));
+      if (pending_.size() == 1) {
+        post_next();
+      }
     }
+  }
+
+  /// What is under way is still delivered; leases may outlive the context, and must not keep anything of it.
+  void close() {
+    std::lock_guard const lock{mutex_};
+    executor_.reset();
   }
 
 private:
-  void drain() {
-    for (;;) {
-      event next;
-      {
-        std::lock_guard const lock{mutex_};
-        if (pending_.empty()) {
-          draining_ = false;
-          return;
-        }
-        next = std::move(pending_.front());
-        pending_.pop_front();
-      }
-      subscribers_.call(next);
-    }
+  void post_next() {
+    boost::asio::post(*executor_, [self = shared_from_this()] { self->deliver(); });
   }
 
-  boost::asio::any_io_executor executor_;
+  /// One event a handler: one that throws does not take the others with it.
+  void deliver() {
+    event next;
+    {
+      std::lock_guard const lock{mutex_};
+      next = std::move(pending_.front());
+      pending_.pop_front();
+      if (!pending_.empty() && executor_) {
+        post_next();
+      }
+    }
+    subscribers_.call(next);
+  }
+
+  std::optional<boost::asio::any_io_executor> executor_;
   subscribers<event const&> subscribers_;
   std::mutex mutex_;
   std::deque<event> pending_;
-  bool draining_ = false;
 };
 
 /// The keys behind the slots: names, secrets, who shares what.
 class key_ring final : public pool_core {
 public:
   key_ring(boost::asio::any_io_executor const& executor, core_options const& options, std::string name)
-      : pool_core{options}, name_{std::move(name)}, alarm_{std::make_shared<detail::alarm>(executor, *this)},
-        events_{std::make_shared<event_queue>(executor)} {}
+      : pool_core{options}, name_{std::move(name)}, executor_{executor},
+        alarm_{std::make_shared<detail::alarm>(executor, *this)}, events_{std::make_shared<event_queue>(executor)} {}
 
-  [[nodiscard]] boost::asio::any_io_executor get_executor() const { return alarm_->get_executor(); }
+  [[nodiscard]] boost::asio::any_io_executor get_executor() const { return *executor_; }
   [[nodiscard]] event_queue& events() noexcept { return *events_; }
   [[nodiscard]] subscribers<>& changes() noexcept { return changes_; }
 
   void shut_down() {
     alarm_->detach();
+    events_->close();
+    executor_.reset();
     close();
   }
 
   /// The key that a fresh grant is for.
   [[nodiscard]] key_record& choose(grant const& g, capability_set needs) noexcept {
-    auto const& keys = *accounts_[g.from->index].keys.load(std::memory_order_acquire); // pairs with publish()
+    auto const& keys = *accounts_[g.from->index].keys.load(std::memory_order_seq_cst); // pairs with publish()
     auto* chosen = keys[g.serial % keys.size()];
     if (keys.size() > 1) {
       for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -149,9 +160,11 @@ public:
       }
     }
     chosen->requests.fetch_add(1, std::memory_order_relaxed);
-    if (events_->wanted() && last_key_.exchange(chosen, std::memory_order_relaxed) != chosen) {
-      events_->push({event_kind::key_rotated, chosen->params.name, accounts_[g.from->index].name});
+    if (events_->wanted()) {
       all_unavailable_.store(false, std::memory_order_relaxed);
+      if (last_key_.exchange(chosen, std::memory_order_relaxed) != chosen) {
+        events_->push({event_kind::key_rotated, chosen->params.name, accounts_[g.from->index].name});
+      }
     }
     return *chosen;
   }
@@ -203,9 +216,14 @@ public:
     auto const index = fresh ? new_account(id, params) : known->second;
     auto& account = accounts_[index];
     auto& s = table()[index];
-    if (fresh || accounts_[index].members.empty()) {
+    if (fresh) {
       account.limits = params.limits;
       apply_limits(index, params.remaining.value_or(params.limits.quota), params.remaining.has_value());
+    } else if (account.members.empty()) {
+      change_limits(index, params.limits); // what was spent stays spent
+      if (params.remaining) {
+        apply_limits(index, *params.remaining, true);
+      }
     } else if (params.remaining && *params.remaining < s.unspent()) {
       table().move_balance(s, *params.remaining - s.unspent());
     }
@@ -256,16 +274,7 @@ public:
   void set_limits(std::string_view key, limits const& l) {
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
-    auto& account = accounts_[index];
-    auto const& s = table()[index];
-    // what was spent stays spent, and a balance without a quota stays what it is
-    auto const unspent = account.limits.quota != 0 ? s.unspent() + l.quota - account.limits.quota : l.quota;
-    auto const keep = l.quota == 0 && account.metered_by_balance;
-    account.limits = l;
-    for (auto* const k : accounts_[index].members) {
-      k->params.limits = l;
-    }
-    apply_limits(index, keep ? s.unspent() : unspent, keep);
+    change_limits(index, l);
     update(index);
     lock.unlock();
     freed(table()[index]);
@@ -420,6 +429,19 @@ private:
     account.keys.store(account.lists.back().get(), std::memory_order_seq_cst); // pairs with choose()
   }
 
+  /// What was spent stays spent, and a balance without a quota stays what it is.
+  void change_limits(std::uint32_t index, limits const& l) {
+    auto& account = accounts_[index];
+    auto const left = table()[index].unspent();
+    auto const keep = l.quota == 0 && account.metered_by_balance;
+    auto const unspent = account.limits.quota != 0 ? left + l.quota - account.limits.quota : l.quota;
+    account.limits = l;
+    for (auto* const k : account.members) {
+      k->params.limits = l;
+    }
+    apply_limits(index, keep ? left : unspent, keep);
+  }
+
   void apply_limits(std::uint32_t index, std::int64_t unspent, bool metered_by_balance) {
     auto& account = accounts_[index];
     auto l = account.limits;
@@ -427,9 +449,10 @@ private:
     if (account.metered_by_balance) {
       l.quota = std::max(unspent, table()[index].quota.load(std::memory_order_relaxed));
     }
-    auto const reset = l.quota_reset ? to_steady(*l.quota_reset) : 0;
-    table()[index].quota_reset_wall.store(l.quota_reset ? to_ms(*l.quota_reset) : 0, std::memory_order_relaxed);
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent, reset, now());
+    auto const coming = l.quota_reset && *l.quota_reset > clock().wall_now(); // one that is past has been in force
+    auto const reset = coming ? to_steady(*l.quota_reset) : 0;
+    table()[index].quota_reset_wall.store(coming ? to_ms(*l.quota_reset) : 0, std::memory_order_relaxed);
+    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent, reset);
   }
 
   void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
@@ -457,7 +480,7 @@ private:
         table().move_balance(s, b.remaining - lowest);
       }
     }
-    if (b.reset) {
+    if (b.reset && *b.reset > clock().wall_now()) {
       s.quota_reset.store(to_steady(*b.reset), std::memory_order_seq_cst);
       s.quota_reset_wall.store(to_ms(*b.reset), std::memory_order_relaxed);
     }
@@ -472,13 +495,16 @@ private:
     auto& s = table()[index];
     auto usable = false;
     auto barred = ~std::uint32_t{0};
+    std::uint32_t barred_somewhere = 0;
     for (auto const* k : accounts_[index].members) {
       if (k->usable()) {
         usable = true;
         barred &= k->barred.load(std::memory_order_relaxed);
+        barred_somewhere |= k->barred.load(std::memory_order_relaxed);
       }
     }
     s.barred.store(barred, std::memory_order_release);
+    s.barred_somewhere.store(barred_somewhere, std::memory_order_release);
     if (usable == ((s.gate.load(std::memory_order_relaxed) & gate::off) != 0)) {
       table().set_off(s, !usable);
     }
@@ -507,7 +533,14 @@ private:
     out.name = key.params.name;
     out.short_key = key.masked;
     out.account = account.name;
-    out.character_count = metered ? quota - unspent : s.charged.load(std::memory_order_relaxed);
+    // a balance may be anything the provider says
+    if (!metered) {
+      out.character_count = s.charged.load(std::memory_order_relaxed);
+    } else if (unspent < 0 && quota > std::numeric_limits<std::int64_t>::max() + unspent) {
+      out.character_count = std::numeric_limits<std::int64_t>::max();
+    } else {
+      out.character_count = quota - unspent;
+    }
     out.in_flight = gate::leases(word);
     out.requests = key.requests.load(std::memory_order_relaxed);
     out.failures = key.failures.load(std::memory_order_relaxed);
@@ -526,8 +559,8 @@ private:
     }
     auto const cooling = cool > steady;
     if (cooling) {
-      out.cooldown_until =
-          wall + std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{cool - steady});
+      auto const rest = std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{cool - steady});
+      out.cooldown_until = wall + std::min(rest, wall_time::max() - wall);
     }
     auto const exhausted = cooling && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted;
     out.status = key.disabled.load(std::memory_order_relaxed)  ? key_status::disabled
@@ -539,6 +572,7 @@ private:
   }
 
   std::string const name_;
+  std::optional<boost::asio::any_io_executor> executor_; ///< gone with the pool, though leases may stay
   std::shared_ptr<detail::alarm> alarm_;
   std::shared_ptr<event_queue> events_;
   subscribers<> changes_;

@@ -41,13 +41,11 @@ struct demand {
 /// What a slot gave for a demand; must be handed to exactly one of settle, refund and report.
 struct grant {
   slot<std::atomic>* from = nullptr;
-  std::int64_t tokens = 0;
+  claim what;
   tick taken = 0; ///< 0 if no clock had to be read: then the slot was neither resting nor rated
   tick counted_since = 0;
   std::uint32_t lane = 0;
-  std::uint32_t serial = 0; ///< how many leases the slot had given before, modulo 2^32
-  bool probe = false;
-  bool unsent = false;
+  std::uint32_t serial = 0; ///< how many leases the slot had given before, modulo 2^28
 };
 
 /// A parked request. The pool's queue refers to it until `complete` is called or `cancel` returned true.
@@ -116,7 +114,8 @@ public:
       lazy_now now{clock()};
       bool disturbed = false;
       auto const served = take(want, out, now, avoid, ready_index<>::npos, disturbed);
-      if (disturbed) {
+      if (disturbed && waiting_.load(std::memory_order_seq_cst) != 0) {
+        changed_.store(true, std::memory_order_seq_cst);
         wake();
       }
       return served;
@@ -181,18 +180,23 @@ public:
 
   /// When a request could be served if nobody else came.
   struct outlook {
-    tick at = never;       ///< the earliest known moment
-    bool on_event = false; ///< a lease that ends may bring it earlier
-    std::uint32_t slot = ready_index<>::npos;
-    bool too_large = true; ///< for every slot that is in use
-    bool any = false;      ///< there is a slot in use
+    tick at = never;                          ///< the earliest known moment
+    tick event_at = never;                    ///< from then on a lease that ends may bring it
+    bool sooner = false;                      ///< one that ends now may bring it too
+    std::uint32_t keep = ready_index<>::npos; ///< the slot that others must leave alone meanwhile
+    bool too_large = true;                    ///< for every slot that is in use
+    bool any = false;                         ///< there is a slot in use
+
+    /// The earliest moment of which it is known that it will not be before.
+    [[nodiscard]] tick return_at(tick now) const noexcept { return event_at > now ? std::min(at, event_at) : at; }
   };
 
-  [[nodiscard]] outlook look(demand const& want, tick now) noexcept {
+  /// \param kept a slot that is kept for somebody else: what it has comes free when he is served
+  [[nodiscard]] outlook look(demand const& want, tick now, std::uint32_t kept = ready_index<>::npos) noexcept {
     outlook out;
     auto const& whole_lane = lanes_[want.lane];
     auto const lane_rest = whole_lane.everywhere.cool_until.load(std::memory_order_acquire);
-    std::uint32_t event_slot = ready_index<>::npos;
+    auto first = never;
     for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
       auto& s = table_[i];
       if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
@@ -203,7 +207,7 @@ public:
         continue;
       }
       out.too_large = false;
-      auto seen = table_.available(s, want.tokens, now);
+      auto seen = table_.available(s, std::max<std::int64_t>(want.tokens, 1), now);
       if (seen.at == never) {
         continue;
       }
@@ -211,16 +215,16 @@ public:
       if (want.lane != 0) {
         seen.at = std::max(seen.at, whole_lane.slots[i].cool_until.load(std::memory_order_acquire));
       }
-      if (seen.on_event) {
-        out.on_event = true;
-        event_slot = i;
-      } else if (seen.at < out.at) {
-        out.at = seen.at;
-        out.slot = i;
+      if (seen.on_event || i == kept) {
+        out.event_at = std::min(out.event_at, seen.at);
+      } else {
+        out.at = std::min(out.at, seen.at);
       }
-    }
-    if (out.slot == ready_index<>::npos) {
-      out.slot = event_slot;
+      out.sooner = out.sooner || seen.sooner;
+      if (seen.at < first) {
+        first = seen.at;
+        out.keep = seen.shared ? i : ready_index<>::npos;
+      }
     }
     return out;
   }
@@ -229,11 +233,11 @@ public:
 
   /// The request of a grant that was taken `unsent` leaves now.
   void mark_sent(grant& g) noexcept {
-    if (g.unsent) {
-      g.unsent = false;
+    if (g.what.unsent) {
+      g.what.unsent = false;
       g.counted_since = now();
-      table_.start(*g.from, {g.tokens, true}, g.taken, g.counted_since);
-      if ((g.from->gate.load(std::memory_order_relaxed) & gate::rated) != 0) {
+      table_.start(*g.from, g.what, g.counted_since);
+      if (waiting_.load(std::memory_order_seq_cst) != 0) {
         changed_.store(true, std::memory_order_seq_cst); // a time is known where none was
         wake();
       }
@@ -244,10 +248,10 @@ public:
     auto& s = *g.from;
     begin_end(g);
     auto const before = s.charged.fetch_add(actual, std::memory_order_seq_cst);
-    if (actual < g.tokens) {
-      table_.give_back_tokens(s, g.tokens - actual, g.taken, g.counted_since);
-    } else if (actual > g.tokens) {
-      table_.take_more_tokens(s, actual - g.tokens, now());
+    if (actual < g.what.tokens) {
+      table_.give_back_tokens(s, g.what, g.what.tokens - actual, g.counted_since);
+    } else if (actual > g.what.tokens) {
+      table_.take_more_tokens(s, actual - g.what.tokens, now());
     }
     auto const word = s.gate.load(std::memory_order_acquire);
     if ((word & gate::metered) != 0) {
@@ -261,10 +265,10 @@ public:
     bool recovered = false;
     if ((word & gate::probation) != 0) {
       auto const cool = s.cool_until.load(std::memory_order_acquire);
-      recovered = cool != 0 && g.taken >= cool;
+      recovered = cool != 0 && g.taken >= cool && table_.restore(s, cool);
     }
-    if (recovered) {
-      table_.restore(s);
+    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      changed_.store(true, std::memory_order_seq_cst); // what was lent is spent: some who hoped for it wait in vain
     }
     grow_concurrency(s);
     if (auto& l = lanes_[g.lane]; l.everywhere.setbacks.load(std::memory_order_relaxed) != 0) {
@@ -281,18 +285,19 @@ public:
       note(event_kind::recovered, g);
     }
     charged();
-    finish(g, 0);
+    finish(g);
   }
 
   void refund(grant& g) noexcept {
-    table_.give_back(*g.from, {g.tokens, g.unsent}, g.taken, g.counted_since);
-    finish(g, gate::grant);
+    table_.give_back(*g.from, g.what, g.counted_since);
+    g.from->gate.fetch_sub(gate::grant, std::memory_order_relaxed);
+    finish(g);
   }
 
   void report(grant& g, outcome const& what) noexcept {
     auto& s = *g.from;
     begin_end(g);
-    table_.give_back_tokens(s, g.tokens, g.taken, g.counted_since);
+    table_.give_back_tokens(s, g.what, g.what.tokens, g.counted_since);
     if (what.what() != outcome::kind::rejected && what.what() != outcome::kind::too_large) {
       s.failures.fetch_add(1, std::memory_order_relaxed);
     }
@@ -306,7 +311,7 @@ public:
     case outcome::kind::rejected:
     case outcome::kind::transport_error: break;
     }
-    finish(g, 0);
+    finish(g);
   }
 
   /// The provider said how many requests may be under way at once.
@@ -350,17 +355,22 @@ public:
       }
     }
     complete_all(done);
+    // Leases that end from here on let go of the core, each at its own time: none of them may be the last one before
+    // all have been counted.
+    constexpr std::uint64_t counting = std::uint64_t{1} << 40;
+    holders_.fetch_add(counting, std::memory_order_acq_rel);
+    std::uint64_t leases = 0;
     for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
-      auto const word = table_[i].gate.fetch_or(gate::closed | gate::off, std::memory_order_acq_rel);
-      orphans_.fetch_add(gate::leases(word), std::memory_order_acq_rel);
+      leases += table_.close(table_[i]);
     }
+    holders_.fetch_add(leases - counting, std::memory_order_acq_rel);
     let_go();
   }
 
   /// Keeps the core alive until `let_go`, beyond `close` too.
-  void hold() noexcept { orphans_.fetch_add(1, std::memory_order_relaxed); }
+  void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
   void let_go() noexcept {
-    if (orphans_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       delete this;
     }
   }
@@ -396,7 +406,13 @@ private:
   };
 
   [[nodiscard]] static bool bars(slot_type const& s, capability_set needs) noexcept {
-    return !needs.empty() && needs.intersects(capability_set::from_bits(s.barred.load(std::memory_order_acquire)));
+    if (needs.empty()) {
+      return false;
+    }
+    // several needs at once: no key of the account may lack any, for the one that is picked has to have them all
+    auto const several = (needs.bits() & (needs.bits() - 1)) != 0;
+    auto const& barred = several ? s.barred_somewhere : s.barred;
+    return needs.intersects(capability_set::from_bits(barred.load(std::memory_order_acquire)));
   }
 
   // Threads that turned one wheel would pass its cache line to and fro on every acquire.
@@ -413,6 +429,7 @@ private:
     auto const due = table_.next_return();
     if (due != never && due <= now()) {
       table_.run_due(now());
+      disturbed = true;
     }
     auto const& lane = lanes_[want.lane];
     if (auto const rest = lane.everywhere.cool_until.load(std::memory_order_acquire); rest != 0 && now() < rest) {
@@ -434,8 +451,8 @@ private:
             continue;
           }
         }
-        auto const why = table_.reserve(s, {want.tokens, want.unsent}, now, out.probe, disturbed);
-        if (why == refusal::none) {
+        out.what = {want.tokens, want.unsent};
+        if (table_.reserve(s, out.what, now, disturbed)) {
           auto const next = strategy_.load(std::memory_order_relaxed) == strategy::fill_first ? i : i + 1;
           if (next != start) {
             wheel.at.store(next, std::memory_order_relaxed);
@@ -445,6 +462,11 @@ private:
         }
         if (!table_.available(s, 1, now()).ready(now())) {
           table_.park(s, now());
+          disturbed = true;
+        }
+        if (auto const word = s.gate.load(std::memory_order_relaxed);
+            (word & gate::retired) != 0 && gate::leases(word) == 0) {
+          retire(s); // the lease that was taken for a moment may have been the one that others waited for
         }
       }
       low = 0;
@@ -456,14 +478,13 @@ private:
   void fill(grant& out, slot_type& s, demand const& want, lazy_now& now) const noexcept {
     auto const word = s.gate.load(std::memory_order_relaxed);
     out.from = &s;
-    out.tokens = want.tokens;
     out.lane = want.lane;
-    out.serial = static_cast<std::uint32_t>(gate::grants(word));
+    out.serial = gate::grants(word);
     // a slot on probation, with rates or with a lane's rest behind it wants to know when; the others need no clock
-    auto const timed = (word & (gate::rated | gate::probation)) != 0 || want.lane != 0;
+    auto const timed = out.what.counted != 0 || (word & gate::probation) != 0 || want.lane != 0;
     out.taken = timed ? now() : 0;
     out.counted_since = out.taken;
-    out.unsent = want.unsent && (word & gate::rated) != 0;
+    out.what.unsent = want.unsent && out.what.counted != 0;
   }
 
   // --- the line; mutex_ is held
@@ -508,14 +529,14 @@ private:
       if (wants_outlook) {
         seen = worse_off && worse_off->seen && (worse_off->want.tokens == w.want.tokens || refused_before.size() == 16)
                    ? *worse_off->seen
-                   : look(w.want, now());
+                   : look(w.want, now(), first ? ready_index<>::npos : earmark_);
         if (fail_if_hopeless(w, *seen, now(), done)) {
           continue;
         }
         alarm = std::min(alarm, seen->at);
         if (first) {
           head_ = &w;
-          earmark_ = seen->slot;
+          earmark_ = seen->keep;
         }
       }
       if (!worse_off && refused_before.size() < refused_before.capacity()) {
@@ -563,25 +584,26 @@ private:
         continue;
       }
       auto const seen = look(w.want, now);
-      fail(w, why_not(seen), seen.at, now, done);
+      fail(w, why_not(seen, now), seen.return_at(now), now, done);
     }
   }
 
-  [[nodiscard]] error why_not(outlook const& seen) const noexcept {
+  [[nodiscard]] error why_not(outlook const& seen, tick now) const noexcept {
     if (population_.load(std::memory_order_relaxed) == 0) {
       return error::no_keys;
     }
     if (seen.any && seen.too_large) {
       return error::too_large;
     }
-    return seen.at == never ? error::exhausted : error::would_miss_deadline;
+    return seen.return_at(now) == never ? error::exhausted : error::would_miss_deadline;
   }
 
   bool fail_if_hopeless(waiter& w, outlook const& seen, tick now, waiter*& done) noexcept {
-    if (seen.on_event || (seen.at != never && seen.at <= w.deadline_)) {
+    auto const hope = std::min(seen.at, seen.event_at);
+    if (seen.sooner || (hope != never && hope <= w.deadline_)) {
       return false;
     }
-    fail(w, why_not(seen), seen.at, now, done);
+    fail(w, why_not(seen, now), seen.return_at(now), now, done);
     return true;
   }
 
@@ -636,29 +658,25 @@ private:
 
   /// A request that ends without a mark was sent now at the latest.
   void begin_end(grant& g) noexcept {
-    if (g.unsent) {
+    if (g.what.unsent) {
       mark_sent(g);
     }
   }
 
-  void finish(grant& g, std::uint64_t uncount) noexcept {
+  void finish(grant& g) noexcept {
     auto& s = *std::exchange(g.from, nullptr);
-    if (uncount != 0) {
-      s.gate.fetch_sub(uncount, std::memory_order_relaxed);
-    }
-    auto const word = table_.end_lease(s, g.probe);
-    if ((word & gate::closed) != 0) {
-      let_go();
-      return;
-    }
-    if ((word & gate::parked) != 0) {
-      table_.reconsider(s, now());
-    }
-    if ((word & gate::retired) != 0 && gate::leases(word) == 1) {
-      retire(s);
-    }
-    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+    auto const word = table_.end_lease(s, g.what);
+    if ((word & gate::closed) == 0) {
+      if ((word & gate::parked) != 0) {
+        table_.reconsider(s, now());
+      }
+      if ((word & gate::retired) != 0 && gate::leases(word) == 1) {
+        retire(s);
+      }
       wake();
+    }
+    if (table_.end_finished(s)) {
+      let_go();
     }
   }
 
@@ -789,7 +807,7 @@ private:
   alignas(64) std::atomic<std::uint32_t> waiting_{0};
   std::atomic<bool> changed_{false}; // something became later or impossible since the line was last looked at
   std::atomic<std::size_t> population_{0};
-  std::atomic<std::uint64_t> orphans_{1}; // the front, and after close() each lease that was out
+  std::atomic<std::uint64_t> holders_{1}; // the front, and after close() each lease that was out
   std::mutex mutex_;                      // guards what follows
   line_type line_;
   deadlines_type deadlines_;

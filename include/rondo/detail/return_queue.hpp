@@ -53,6 +53,8 @@ public:
       if (busy_.exchange(true, std::memory_order_seq_cst)) {
         return; // whoever is in there looks at the list again on leaving
       }
+      next_.store(0,
+                  std::memory_order_seq_cst); // what is on its way from the list to the heap must not be out of sight
       auto* s = inbox_.exchange(nullptr, std::memory_order_seq_cst);
       while (s) {
         auto* const following = s->queue_next;

@@ -23,21 +23,19 @@ namespace rondo::detail {
 /// All functions: any thread.
 template <template <class> class Atomic = std::atomic> class sliding_window {
 public:
-  /// `limit` 0 = no limit: units are counted, so that a later limit knows of them. Units taken before `born` were not
-  /// counted here, and are not given back.
-  sliding_window(std::uint32_t limit, tick period, tick born) noexcept
-      : limit_{limit}, part_{period / parts}, guard_{std::min<tick>(period / 100, one_second)}, born_{born} {}
+  /// `limit` 0 = no limit: units are counted, so that a later limit knows of them.
+  sliding_window(std::uint32_t limit, tick period) noexcept
+      : limit_{limit}, part_{period / parts}, guard_{std::min<tick>(period / 100, one_second)} {}
 
   [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
   void set_limit(std::uint32_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
-  /// `expired` becomes true if units left the window on this occasion: others may have been refused because of them.
-  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later, bool& expired) noexcept {
+  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
     auto const most = limit() == 0 ? ~std::uint32_t{0} : limit();
     auto head = head_.load(std::memory_order_acquire);
     if (expired_at(now) > epoch_of(head)) {
-      expired = expire(now) || expired;
+      expire(now);
       head = head_.load(std::memory_order_acquire);
     }
     do {
@@ -51,12 +49,8 @@ public:
     return true;
   }
 
-  /// Units taken with `later` at `taken` count from `now`.
-  void start(std::uint32_t n, tick taken, tick now) noexcept {
-    if (taken >= born_) {
-      record(part_at(now), n);
-    }
-  }
+  /// Units taken with `later` count from `now`.
+  void start(std::uint32_t n, tick now) noexcept { record(part_at(now), n); }
 
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
   void force(std::uint32_t n, tick now) noexcept {
@@ -68,12 +62,8 @@ public:
     record(part_at(now), added);
   }
 
-  /// Gives back units that were taken at `taken` and count from `since`; those that have left the window already are
-  /// not given back twice.
-  void give_back(std::uint32_t n, tick taken, tick since) noexcept {
-    if (taken < born_) {
-      return;
-    }
+  /// Gives back units that count from `since`; those that have left the window already are not given back twice.
+  void give_back(std::uint32_t n, tick since) noexcept {
     auto& part = ring_[part_at(since) % ring];
     auto seen = part.load(std::memory_order_acquire);
     std::uint32_t back = 0;
@@ -86,12 +76,8 @@ public:
     shrink(back, 0);
   }
 
-  /// Gives back units that were taken with `later` at `taken` and never started.
-  void give_back_unstarted(std::uint32_t n, tick taken) noexcept {
-    if (taken >= born_) {
-      shrink(n, 0);
-    }
-  }
+  /// Gives back units that were taken with `later` and never started.
+  void give_back_unstarted(std::uint32_t n) noexcept { shrink(n, 0); }
 
   /// When `n` units can be had: `now` or before, a later time, or `never` if that depends on units that have not
   /// started or if `n` is above the limit.
@@ -120,9 +106,6 @@ public:
     }
     return never;
   }
-
-  /// Units in the window as last seen; those that have expired since are still in it.
-  [[nodiscard]] std::uint32_t used_approx() const noexcept { return count_of(head_.load(std::memory_order_relaxed)); }
 
 private:
   static constexpr std::uint32_t parts = 16;
@@ -169,7 +152,7 @@ private:
     }
   }
 
-  bool expire(tick now) noexcept {
+  void expire(tick now) noexcept {
     auto const last = expired_at(now);
     std::uint32_t freed = 0;
     for (auto& part : ring_) {
@@ -182,7 +165,6 @@ private:
       }
     }
     shrink(freed, last);
-    return freed != 0;
   }
 
   void shrink(std::uint32_t n, std::uint32_t expired) noexcept {
@@ -197,7 +179,6 @@ private:
   Atomic<std::uint32_t> limit_;
   tick part_;
   tick guard_;
-  tick born_;
   std::array<Atomic<std::uint64_t>, ring> ring_{};
 };
 

@@ -14,17 +14,6 @@
 
 namespace rondo::detail {
 
-/// Why a slot did not serve a request.
-enum class refusal : std::uint8_t {
-  none,    ///< it served
-  off,     ///< switched off: no usable key
-  cooling, ///< resting until a known time
-  probing, ///< after a cooldown one request goes through, and it is under way
-  busy,    ///< as many leases are out as may be
-  quota,   ///< not enough tokens left
-  rate,    ///< a window is full
-};
-
 /// The rates of a slot, one window each; a slot without rates has none of them.
 template <template <class> class Atomic> class slot_rates {
 public:
@@ -48,12 +37,12 @@ public:
   slot_rates& operator=(slot_rates const&) = delete;
 
   /// One thread at a time.
-  void set_limit(kind k, std::uint32_t limit, tick now) {
+  void set_limit(kind k, std::uint32_t limit) {
     auto& place = windows_[k];
     if (auto* const w = place.load(std::memory_order_relaxed)) {
       w->set_limit(limit);
     } else if (limit != 0) {
-      place.store(new window{limit, period(k), now}, std::memory_order_release); // pairs with operator[]
+      place.store(new window{limit, period(k)}, std::memory_order_release); // pairs with operator[]
     }
   }
 
@@ -90,14 +79,21 @@ inline constexpr std::uint64_t metered = 1U << 24;          ///< has a quota
 inline constexpr std::uint64_t rated = 1U << 25;            ///< has rates
 inline constexpr std::uint64_t closed = 1U << 26;           ///< the pool is gone; the last lease cleans up
 inline constexpr std::uint64_t retired = 1U << 27;          ///< removed keys wait for the last lease to be wiped
-inline constexpr std::uint64_t grant = std::uint64_t{1} << 28; ///< bits 28-63: leases ever given
+inline constexpr std::uint64_t ending = std::uint64_t{1} << 28; ///< bits 28-35: leases that are just ending
+inline constexpr std::uint64_t grant = std::uint64_t{1} << 36;  ///< bits 36-63: leases ever given, modulo 2^28
 [[nodiscard]] constexpr std::uint32_t leases(std::uint64_t word) noexcept {
   return static_cast<std::uint32_t>(word & lease_mask);
 }
-[[nodiscard]] constexpr std::uint64_t grants(std::uint64_t word) noexcept {
-  return word >> 28;
+[[nodiscard]] constexpr std::uint32_t endings(std::uint64_t word) noexcept {
+  return static_cast<std::uint32_t>(word >> 28) & 255;
+}
+[[nodiscard]] constexpr std::uint32_t grants(std::uint64_t word) noexcept {
+  return static_cast<std::uint32_t>(word >> 36);
 }
 } // namespace gate
+
+/// Stands in place of the time of a reset while it is carried out.
+inline constexpr tick renewing = 1;
 
 /// What a cooldown came from; decides the status that is shown.
 enum class rest_kind : std::uint8_t { rate_limited, exhausted };
@@ -110,12 +106,13 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint32_t> concurrency{0};         ///< most leases at once; 0 = no limit
   Atomic<std::uint32_t> learned_concurrency{0}; ///< the same, as the provider made us learn it; 0 = nothing learned
   Atomic<slot_rates<Atomic>*> rates{nullptr};
-  Atomic<std::uint32_t> barred{0}; ///< capabilities that none of its keys has
-  Atomic<std::int64_t> charged{0}; ///< tokens ever charged
+  Atomic<std::uint32_t> barred{0};           ///< capabilities that none of its usable keys has
+  Atomic<std::uint32_t> barred_somewhere{0}; ///< capabilities that one of them lacks
+  Atomic<std::int64_t> charged{0};           ///< tokens ever charged
 
   alignas(64) Atomic<std::int64_t> quota{0}; ///< 0 = none
   Atomic<std::int64_t> base{0};              ///< quota left when `charged` was 0; moved when a balance is set
-  Atomic<tick> quota_reset{0};               ///< 0 = unknown
+  Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while the quota is being given back
   Atomic<std::int64_t> quota_reset_wall{0};  ///< the same for people, in ms since 1970
   Atomic<std::uint32_t> setbacks{0};         ///< cooldowns since the last success: the exponent of the next
   Atomic<rest_kind> resting_for{rest_kind::rate_limited};

@@ -19,10 +19,6 @@ inline constexpr tick never = std::numeric_limits<tick>::max();
   return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
 }
 
-[[nodiscard]] inline steady_time from_tick(tick t) noexcept {
-  return steady_time{std::chrono::duration_cast<steady_time::duration>(std::chrono::nanoseconds{t})};
-}
-
 /// The moment `length` after `start`; saturates at `never`, a negative length counts as zero.
 [[nodiscard]] constexpr tick after(tick start, tick length) noexcept {
   if (length <= 0) {

@@ -79,18 +79,17 @@ private:
     deliver& operator=(deliver const&) = delete;
     ~deliver() {
       if (op_) { // the context was destroyed: nobody will ever use the lease
+        op_->forget_cancellation();
         if (op_->got.from) {
           op_->ring_.refund(op_->got);
         }
-        op_->destroy();
+        op_->destroy(boost::asio::get_associated_allocator(op_->handler_));
       }
     }
 
     void operator()() {
       auto* const op = std::exchange(op_, nullptr);
-      if (auto slot = boost::asio::get_associated_cancellation_slot(op->handler_); slot.is_connected()) {
-        slot.clear();
-      }
+      op->forget_cancellation();
       error_code ec = op->ec;
       lease result;
       if (op->aborted) {
@@ -101,8 +100,9 @@ private:
         result = lease_factory::make(op->ring_, op->got, op->want);
       }
       auto const work = std::move(op->work_);
+      auto const allocator = boost::asio::get_associated_allocator(op->handler_);
       auto handler = std::move(op->handler_);
-      op->destroy();
+      op->destroy(allocator);
       std::move(handler)(ec, std::move(result));
     }
 
@@ -114,7 +114,15 @@ private:
 
   wait_operation(key_ring& ring, Handler&& handler)
       : ring_{ring}, handler_{std::move(handler)},
-        work_{boost::asio::get_associated_executor(handler_, ring.get_executor())} {}
+        work_{boost::asio::get_associated_executor(handler_, ring.get_executor())} {
+    ring_.hold(); // a cancellation may come after the pool is gone
+  }
+
+  void forget_cancellation() {
+    if (auto slot = boost::asio::get_associated_cancellation_slot(handler_); slot.is_connected()) {
+      slot.clear();
+    }
+  }
 
   [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler) {
     own_allocator allocator{boost::asio::get_associated_allocator(handler)};
@@ -122,10 +130,12 @@ private:
     return ::new (static_cast<void*>(memory)) wait_operation{ring, std::move(handler)};
   }
 
-  void destroy() noexcept {
-    own_allocator allocator{boost::asio::get_associated_allocator(handler_)};
+  void destroy(allocator_type const& from) noexcept {
+    own_allocator allocator{from};
+    auto& ring = ring_;
     this->~wait_operation();
     std::allocator_traits<own_allocator>::deallocate(allocator, this, 1);
+    ring.let_go();
   }
 
   key_ring& ring_;
