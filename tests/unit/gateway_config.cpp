@@ -26,7 +26,7 @@ json::object good() {
         {"env": "ELEVENLABS_API_KEYS"}, {"csv": "BASE.csv"}, {"dotenv": ".env", "service": "gemini"}],
       "limits": {"requests_per_minute": 60, "tokens_per_minute": 0, "concurrency": 4},
       "cooldown_ms": 60000, "refresh_ms": 0, "own_keys": "refuse",
-      "proxies": ["socks5h://user:pass@127.0.0.1:1080", {"url": "http://127.0.0.1:3128", "requests_per_tunnel": 1}],
+      "proxies": ["socks5h://user:pass@127.0.0.1:1080", {"url": "http://127.0.0.1:3128", "concurrency": 1}],
       "proxy_strategy": "round_robin", "connect_ms": 5000, "idle_ms": 60000,
       "retry": {"max_attempts": 5, "deadline_ms": 30000, "unsafe": true}, "max_body_bytes": 1000
     }]})")
@@ -78,7 +78,9 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(pool.keys[2].file.string() == "/etc/gateway/BASE.csv");
   BOOST_TEST(pool.keys[3].service == "gemini");
   BOOST_TEST_REQUIRE(pool.proxies.size() == 2U);
-  BOOST_TEST(pool.proxies[1].requests_per_tunnel == 1U);
+  BOOST_TEST(pool.proxies[0].name == "socks5h://u***:***@127.0.0.1:1080");
+  BOOST_TEST(pool.proxies[0].url.reveal() == "socks5h://user:pass@127.0.0.1:1080");
+  BOOST_TEST(pool.proxies[1].concurrency == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_key_names_some_limits_and_takes_the_others_from_its_pool) {
@@ -293,6 +295,12 @@ BOOST_AUTO_TEST_CASE(proxies) {
   check_fault(config, "pools[0].proxies[1].wait");
   pool_of(config)["proxies"] = json::array{1};
   check_fault(config, "pools[0].proxies[0]");
+  // the session of a residential gateway stands in its user: masked alike, yet two proxies
+  pool_of(config)["proxies"] = json::array{"http://user-1:p@gate:1", "http://user-2:p@gate:1"};
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  BOOST_TEST(out.pools[0].proxies[1].name == "http://u***:***@gate:1#2");
 }
 
 BOOST_AUTO_TEST_CASE(all_faults_at_once) {
