@@ -178,6 +178,15 @@ private:
     std::vector<peer*> peers;
   };
 
+  struct registration {
+    registration(std::vector<peer*>& list, peer* p) : peers{list}, self{p} { peers.push_back(self); }
+    registration(registration const&) = delete;
+    registration& operator=(registration const&) = delete;
+    ~registration() { std::erase(peers, self); }
+    std::vector<peer*>& peers;
+    peer* self;
+  };
+
   static asio::awaitable<void> accept(std::shared_ptr<state> s) {
     for (;;) {
       auto [ec, socket] = co_await s->acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
@@ -190,13 +199,12 @@ private:
 
   static asio::awaitable<void> serve(std::shared_ptr<state> s, tcp::socket socket, unsigned number) {
     peer p{std::move(socket), number};
-    s->peers.push_back(&p);
+    registration const listed{s->peers, &p};
     try {
       co_await s->run(p);
     } catch (std::exception const&) {
       // the client went away, which is what many tests make it do
     }
-    std::erase(s->peers, &p);
   }
 
   std::shared_ptr<state> state_;

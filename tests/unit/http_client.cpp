@@ -427,7 +427,10 @@ BOOST_AUTO_TEST_CASE(an_idle_client_does_not_keep_its_context_running) {
     scripted_server server{context, always(ok)};
     auto const to = url_of("http", "127.0.0.1", server.port());
     auto const request = request_of(verb::get);
-    BOOST_REQUIRE(run(client->send(to, request)));
+    rondo::http::exchange_options patient;
+    patient.connect_timeout = 1h;
+    patient.deadline = std::chrono::steady_clock::now() + 1h;
+    BOOST_REQUIRE(run(client->send(to, request, patient)));
   }
   BOOST_TEST(client->idle_connections() == 1);
   context.restart();

@@ -2,9 +2,16 @@
 // Which connection a request goes over, and which connections are never used again.
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
+#include <sys/resource.h>
+
 #include <chrono>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +26,8 @@ using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
 
 constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+char server_bytes[16];
 
 awaitable<void> answer_everything(peer& p) {
   for (;;) {
@@ -274,6 +283,79 @@ BOOST_AUTO_TEST_CASE(cancellation_at_every_step_leaves_nothing_half_used) {
     BOOST_TEST(cancelled > 40); // at least once for every byte of the answer
     BOOST_TEST(get(to));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_read_closes_its_connection) {
+  scripted_server server{context, [](peer& p) -> awaitable<void> {
+                           co_await p.read_request();
+                           co_await p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel");
+                           co_await p.wait_for_close();
+                         }};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  auto const request = request_of(verb::get);
+  auto opened = run(client->open(to, request));
+  BOOST_REQUIRE(opened);
+  auto read_on = [](rondo::http::incoming& answer) -> awaitable<rondo::error_code> {
+    char bytes[16];
+    rondo::http::read_result last{{}, 1};
+    while (!last.ec && last.n > 0) {
+      auto const space = boost::asio::buffer(bytes);
+      last = co_await answer.read(space);
+    }
+    co_return last.ec;
+  };
+  std::optional<rondo::error_code> result;
+  boost::asio::cancellation_signal signal;
+  boost::asio::co_spawn(context, read_on(*opened),
+                        boost::asio::bind_cancellation_slot(
+                            signal.slot(), [&](std::exception_ptr const&, rondo::error_code ec) { result = ec; }));
+  settle();
+  BOOST_TEST(!result);
+  signal.emit(boost::asio::cancellation_type::terminal);
+  settle();
+  BOOST_REQUIRE(result);
+  BOOST_TEST((*result == boost::asio::error::operation_aborted));
+  BOOST_TEST(client->active_connections() == 0);
+  BOOST_TEST(client->idle_connections() == 0);
+  auto const space = boost::asio::buffer(server_bytes);
+  BOOST_TEST((run(opened->read(space)).ec == rondo::error::truncated_response)); // and so it stays
+}
+
+BOOST_AUTO_TEST_CASE(a_context_may_go_with_exchanges_under_way) {
+  scripted_server server{context, [](peer& p) -> awaitable<void> { co_await p.wait_for_close(); }};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  auto doomed = std::make_unique<boost::asio::io_context>();
+  auto other = std::make_unique<rondo::http::client>(doomed->get_executor());
+  auto completed = false;
+  rondo::http::exchange_options options;
+  options.deadline = std::chrono::steady_clock::now() + 1h;
+  other->async_send(to, request_of(verb::get), options,
+                    [&](rondo::error_code, rondo::http::response const&) { completed = true; });
+  while (server.accepted() == 0) {
+    doomed->poll();
+    settle();
+  }
+  doomed->poll();
+  BOOST_TEST(other->active_connections() == 1);
+  other.reset();
+  doomed.reset();
+  BOOST_TEST(!completed);
+}
+
+BOOST_AUTO_TEST_CASE(no_descriptor_left_is_nobodys_fault) {
+  scripted_server server{context, answer_everything};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  settle(); // the server must wait already
+  rlimit before{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  auto none = before;
+  none.rlim_cur = 3; // those that are open stay so
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto const request = request_of(verb::get);
+  auto const got = run(client->send(to, request));
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  BOOST_TEST((!got && got.error().ec == rondo::error::no_resources && got.error().who == rondo::blame::nobody));
+  BOOST_TEST(get(to));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -104,10 +104,6 @@ public:
   asio::awaitable<send_result> send(url const& to, request const& message, exchange_options const& options);
 
   void close_idle() noexcept;
-  void shut_down() noexcept {
-    closed_ = true;
-    close_idle();
-  }
   [[nodiscard]] std::size_t idle_count() const noexcept { return idle_; }
   [[nodiscard]] std::size_t active_count() const noexcept { return active_count_; }
   [[nodiscard]] asio::any_io_executor const& executor() const noexcept { return executor_; }
@@ -151,7 +147,6 @@ private:
   active_list active_;
   std::size_t active_count_ = 0;
   std::size_t idle_ = 0;
-  bool closed_ = false;
   asio::steady_timer timer_;
   steady_time armed_for_ = steady_time::max();
   steady_time next_sweep_;

@@ -162,8 +162,7 @@ RONDO_DECL void client_core::give_back(connection_ptr c) {
   c->limit = steady_time::max();
   forget(*c);
   ++c->served;
-  if (closed_ || idle_ >= options_.max_idle || now >= c->retire_at ||
-      (c->most_served != 0 && c->served >= c->most_served)) {
+  if (idle_ >= options_.max_idle || now >= c->retire_at || (c->most_served != 0 && c->served >= c->most_served)) {
     return;
   }
   std::uniform_real_distribution<double> share{2.0 / 3, 1.0};
@@ -674,8 +673,9 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
         c->reusable = !unsent;
         break;
       }
+      // connection_lost: not a byte of an answer
       auto const again =
-          !fresh && ec == error::connection_lost && !c->answered && out.whole &&
+          !fresh && ec == error::connection_lost && out.whole &&
           (!c->written || (options.resend && is_idempotent(head) && (out.source == nullptr || out.ended)));
       if (!again) {
         co_return fail(ec, c->written);
@@ -940,14 +940,14 @@ RONDO_DECL client::client(boost::asio::any_io_executor executor, client_options 
 RONDO_DECL client::client(client&&) noexcept = default;
 RONDO_DECL client& client::operator=(client&& other) noexcept {
   if (core_) {
-    core_->shut_down();
+    core_->close_idle();
   }
   core_ = std::move(other.core_);
   return *this;
 }
 RONDO_DECL client::~client() {
   if (core_) {
-    core_->shut_down();
+    core_->close_idle();
   }
 }
 
