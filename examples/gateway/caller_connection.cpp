@@ -79,8 +79,8 @@ std::string error_body(std::string_view type, std::string_view message) {
   return boost::json::serialize(boost::json::object{{"error", std::move(error)}});
 }
 
-caller_connection::caller_connection(caller_socket socket, caller_timeouts& timeouts, std::shared_ptr<void> presence)
-    : presence_{std::move(presence)}, socket_{std::move(socket)}, timeouts_{timeouts} {}
+caller_connection::caller_connection(caller_socket socket, caller_timeouts& timeouts, population const& all)
+    : presence_{all}, socket_{std::move(socket)}, timeouts_{timeouts} {}
 
 void caller_connection::start(std::shared_ptr<request_handler> handler) {
   auto served = run(std::move(handler));

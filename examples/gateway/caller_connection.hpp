@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "population.hpp"
 #include "timeout_queue.hpp"
 #include <rondo/http/message.hpp>
 
@@ -62,8 +63,7 @@ class caller_connection final
       public timeout_queue::entry,
       public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
-  /// \param presence held until the connection has ended
-  caller_connection(caller_socket socket, caller_timeouts& timeouts, std::shared_ptr<void> presence);
+  caller_connection(caller_socket socket, caller_timeouts& timeouts, population const& all);
 
   /// Serves requests until the connection ends; the connection stays alive as long as this runs.
   void start(std::shared_ptr<request_handler> handler);
@@ -113,7 +113,7 @@ private:
   void on_watch(beast::error_code const& ec, unsigned round);
   void on_timeout() override;
 
-  std::shared_ptr<void> presence_;
+  population::member presence_;
   caller_socket socket_;
   caller_timeouts& timeouts_;
   asio::cancellation_signal stop_;

@@ -22,7 +22,7 @@ public:
       : timeouts_{context, general.head_timeout, general.keep_alive_timeout, general.stall_timeout} {}
 
   void serve(caller_socket socket, std::shared_ptr<request_handler> handler) {
-    auto const connection = std::make_shared<caller_connection>(std::move(socket), timeouts_, presence_);
+    auto const connection = std::make_shared<caller_connection>(std::move(socket), timeouts_, population_);
     connections_.push_back(*connection);
     connection->start(std::move(handler));
     if (finishing_) {
@@ -30,17 +30,16 @@ public:
     }
   }
 
-  /// Open connections; any thread may ask, until `finish`.
-  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(presence_.use_count()) - 1; }
+  /// Open connections; any thread may ask.
+  [[nodiscard]] std::size_t size() const { return population_.size(); }
 
   /// Lets each connection end after its answer, the idle ones now, and calls `ended` when all have. Called once.
   void finish(std::function<void()> ended) {
     finishing_ = true;
-    *ended_ = std::move(ended);
     for (auto& each : connections_) {
       each.finish();
     }
-    presence_.reset();
+    population_.when_empty(std::move(ended));
   }
 
   /// Ends all connections now.
@@ -58,13 +57,7 @@ public:
 private:
   caller_timeouts timeouts_;
   boost::intrusive::list<caller_connection, boost::intrusive::constant_time_size<false>> connections_;
-  std::shared_ptr<std::function<void()>> ended_ = std::make_shared<std::function<void()>>();
-  // one reference for each connection and one of the group's own
-  std::shared_ptr<void> presence_{nullptr, [ended = ended_](void*) {
-                                    if (*ended) {
-                                      (*ended)();
-                                    }
-                                  }};
+  population population_;
   bool finishing_ = false;
 };
 
