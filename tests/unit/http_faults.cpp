@@ -102,7 +102,15 @@ BOOST_AUTO_TEST_CASE(no_answer_ends_at_the_deadline) {
 }
 
 BOOST_AUTO_TEST_CASE(an_informational_answer_does_not_lift_the_deadline) {
-  scripted_server server{context, hang("HTTP/1.1 102 Processing\r\n\r\n")};
+  scripted_server server{context, [](peer& p) -> awaitable<void> {
+                           co_await p.read_request();
+                           co_await p.write(
+                               "HTTP/1.1 102 Proc"); // in two pieces, so that the idle timeout was in force
+                           boost::asio::steady_timer pause{p.socket().get_executor(), 10ms};
+                           co_await pause.async_wait(boost::asio::use_awaitable);
+                           co_await p.write("essing\r\n\r\n");
+                           co_await p.wait_for_close();
+                         }};
   auto const to = url_of("http", "127.0.0.1", server.port());
   expect(to, within(60ms), rondo::error::deadline_exceeded, rondo::blame::path, true);
 }
