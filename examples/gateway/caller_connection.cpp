@@ -112,7 +112,11 @@ asio::awaitable<void> caller_connection::run(std::shared_ptr<request_handler> ha
   error_code ec;
   socket_.non_blocking(true, ec);
   socket_.set_option(asio::ip::tcp::no_delay{true}, ec);
-  while (keep_ && co_await read_head()) {
+  while (keep_) { // g++ 12 compiles `keep_ && co_await ...` as a condition to something that looks at keep_ again later
+    auto const arrived = co_await read_head();
+    if (!arrived) {
+      break;
+    }
     co_await handler->handle(*this);
     unwatch();
     parser_.reset();

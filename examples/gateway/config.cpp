@@ -353,6 +353,7 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.proxies = take_proxies(in, faults);
   out.proxy_strategy = take_strategy(in, "proxy_strategy");
   out.proxy_cooldown = take_time(in, "proxy_cooldown_ms", out.proxy_cooldown, 1, day_ms);
+  out.proxy_most_cooldown = take_time(in, "proxy_most_cooldown_ms", out.proxy_most_cooldown, 1, day_ms);
   out.connect = take_time(in, "connect_ms", out.connect, 1, day_ms);
   out.idle = take_time(in, "idle_ms", out.idle, 1, day_ms);
   if (auto const* const retry = in.any("retry")) {
@@ -360,6 +361,14 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
     out.max_attempts = static_cast<unsigned>(fields.integer("max_attempts", out.max_attempts, 1, 1000));
     out.deadline = take_time(fields, "deadline_ms", out.deadline, 1, day_ms);
     out.unsafe = fields.flag("unsafe", out.unsafe);
+    fields.finish();
+  }
+  if (auto const* const connections = in.any("connections")) {
+    json_fields fields{*connections, in.path("connections"), faults};
+    out.max_idle_connections = static_cast<std::size_t>(
+        fields.integer("max_idle", static_cast<std::int64_t>(out.max_idle_connections), 0, 100'000));
+    out.idle_connection_limit = take_time(fields, "idle_ms", out.idle_connection_limit, 1, day_ms);
+    out.connection_max_age = take_time(fields, "max_age_ms", out.connection_max_age, 1, day_ms);
     fields.finish();
   }
   out.max_body_bytes = static_cast<std::size_t>(

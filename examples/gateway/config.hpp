@@ -88,13 +88,17 @@ struct pool_settings {
   own_keys own = own_keys::pass;
   std::vector<proxy_entry> proxies;
   rondo::strategy proxy_strategy = rondo::strategy::round_robin;
-  milliseconds proxy_cooldown{5'000}; ///< after a proxy's failure; doubles with each repetition
+  milliseconds proxy_cooldown{5'000};        ///< after a proxy's failure; doubles with each repetition
+  milliseconds proxy_most_cooldown{600'000}; ///< longest rest that doubling leads to
   milliseconds connect{5'000};
   milliseconds idle{60'000};
   unsigned max_attempts = 4;
   milliseconds deadline{30'000};
   bool unsafe = false;
   std::size_t max_body_bytes = 10U << 20U;
+  std::size_t max_idle_connections = 256;     ///< kept to the provider, for each thread
+  milliseconds idle_connection_limit{45'000}; ///< how long each is kept
+  milliseconds connection_max_age{600'000};   ///< of a connection, or tunnel, that takes a new request
 };
 
 struct settings {

@@ -91,6 +91,7 @@ std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings
   rondo::rotator_options options;
   options.strategy = settings.proxy_strategy;
   options.cooldown = settings.proxy_cooldown;
+  options.most_cooldown = settings.proxy_most_cooldown;
   auto out = std::make_shared<rondo::proxy_rotator>(options);
   for (auto const& each : settings.proxies) {
     rondo::proxy_params params;
@@ -103,7 +104,8 @@ std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings
 }
 
 bool same_proxies(pool_settings const& a, pool_settings const& b) {
-  return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown;
+  return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown &&
+         a.proxy_most_cooldown == b.proxy_most_cooldown;
 }
 
 } // namespace
@@ -216,6 +218,9 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->client.base_url = settings.base_url;
   out->client.http.tls = plan.tls;
   out->client.http.allow_plaintext = settings.allow_plaintext;
+  out->client.http.max_idle = settings.max_idle_connections;
+  out->client.http.idle_limit = settings.idle_connection_limit;
+  out->client.http.max_age = settings.connection_max_age;
   out->client.retry = {settings.max_attempts, settings.deadline, settings.unsafe};
   out->client.connect_timeout = settings.connect;
   out->client.idle_timeout = settings.idle;

@@ -659,7 +659,7 @@ BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_is_noticed) {
   BOOST_TEST(eventually([&] { return g.metric("rondo_gateway_abandoned_total{pool=\"p\"}") == 1; }));
   streaming.close();
   BOOST_TEST(eventually([&] { return up.count == 1; }));
-  BOOST_TEST(eventually([&] { return up.notes().size() == 2; }));
+  BOOST_TEST_REQUIRE(eventually([&] { return up.notes().size() == 2; }));
   BOOST_TEST(up.notes()[1].find("GET /hang") == 0U);
   patient.close();
   BOOST_TEST(eventually([&] { return up.count == 2; }));

@@ -303,6 +303,24 @@ BOOST_AUTO_TEST_CASE(proxies) {
   BOOST_TEST(out.pools[0].proxies[1].name == "http://u***:***@gate:1#2");
 }
 
+BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
+  auto config = good();
+  pool_of(config)["connections"] = {{"max_idle", 3}, {"idle_ms", 4}, {"max_age_ms", 5}};
+  pool_of(config)["proxy_cooldown_ms"] = 6;
+  pool_of(config)["proxy_most_cooldown_ms"] = 7;
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& pool = out.pools[0];
+  BOOST_TEST(pool.max_idle_connections == 3U);
+  BOOST_TEST(pool.idle_connection_limit.count() == 4);
+  BOOST_TEST(pool.connection_max_age.count() == 5);
+  BOOST_TEST(pool.proxy_cooldown.count() == 6);
+  BOOST_TEST(pool.proxy_most_cooldown.count() == 7);
+  pool_of(config)["connections"].as_object()["max"] = 1;
+  check_fault(config, "pools[0].connections.max");
+}
+
 BOOST_AUTO_TEST_CASE(all_faults_at_once) {
   auto config = good();
   config["threads"] = 0;
