@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The example programs as a reader runs them, against rondo-provider over TLS.
+#include <rondo/store/files.hpp>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -185,6 +187,13 @@ BOOST_AUTO_TEST_CASE(quickstart_takes_turns) {
   BOOST_TEST(got.code == 0);
   BOOST_TEST(got.output == "request 1 goes out with a\nrequest 2 goes out with b\n"
                            "request 3 goes out with a\nrequest 4 goes out with b\n");
+}
+
+BOOST_AUTO_TEST_CASE(the_readme_shows_quickstart) {
+  auto const source = rondo::store::read_file(QUICKSTART_SOURCE);
+  auto const begin = source.find("asio::awaitable<void> work");
+  BOOST_TEST_REQUIRE(begin != source.npos);
+  BOOST_TEST(has(rondo::store::read_file(README), source.substr(begin)));
 }
 
 BOOST_AUTO_TEST_CASE(tts_batch_speaks_every_line_and_keeps_the_balances) {
