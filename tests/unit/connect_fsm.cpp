@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(the_request_holds_three_fields_and_no_more) {
   action = with.resume({}, 0);
   text = {static_cast<char const*>(action.output.data()), action.output.size()};
   BOOST_TEST(text == "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n" + agent + "\r\n" +
-                     "Proxy-Authorization: Basic YWxhZGRpbjpvcGVuc2VzYW1l\r\n\r\n");
+                         "Proxy-Authorization: Basic YWxhZGRpbjpvcGVuc2VzYW1l\r\n\r\n");
 }
 
 BOOST_AUTO_TEST_CASE(every_2xx_and_every_shape_of_it_is_accepted) {
