@@ -161,6 +161,12 @@ private:
   std::string key_name_;
 };
 
+// g++ 12 takes the memory of coroutine frames, which Asio recycles, for freed by the wrong function
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 /// Sends requests to one provider with rotating keys, through rotating proxies if there are any, and fails over.
 ///
 /// For each request a key that can pay for it is acquired, the request is sent, the answer classified, and the lease
@@ -588,5 +594,9 @@ private:
   std::vector<std::shared_ptr<http::proxy const>> parsed_proxies_;
   detail::jitter spread_{0};
 };
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 } // namespace rondo
