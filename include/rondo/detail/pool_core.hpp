@@ -84,10 +84,10 @@ struct core_options {
 
 /// One slot table, the rotor that picks from it, and the queue of those who wait for it: what keys and proxies share.
 ///
-/// Waiting. Requests wait in the order they came. Whenever capacity comes back, the line is served from its head: the
-/// head waits for the slot that will be able to serve it first, and nobody behind it may take from that slot; from the
-/// other slots those behind are served in order as far as they can be. So a large request is not starved by small
-/// ones, and small ones are not held up by a large one that waits for another slot.
+/// Waiting. Requests wait in the order they came. Whenever capacity comes back, the line is served from its head. If
+/// what others take could delay the head, the slot that will be able to serve it first is kept for it; from the other
+/// slots those behind are served in order as far as they can be. So a large request is not starved by small ones, and
+/// small ones are not held up by a large one that waits for another slot, or for a time that they cannot put off.
 ///
 /// Owned by its front until `close`, then by the leases that are still out: the last one deletes it.
 class pool_core {
