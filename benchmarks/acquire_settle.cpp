@@ -6,6 +6,8 @@
 // clock only when they meet a resting key; with `clock:1` the caller reads it once for each request besides, as servers
 // do that stamp their requests. Left out: waiting, rates, concurrency, accounts of several keys and lanes, which the
 // rival does not have; events and change notes, which rondo offers, have no listener.
+//
+// `threads:2` needs two free cores: when something else takes one, the threads take turns, and nothing is contended.
 #include "medians.hpp"
 #include <rondo/key_pool.hpp>
 #include <rondo/outcome.hpp>
