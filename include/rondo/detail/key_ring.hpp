@@ -148,8 +148,9 @@ public:
   /// The key that a fresh grant is for.
   [[nodiscard]] key_record& choose(grant const& g, capability_set needs) noexcept {
     auto const& keys = *accounts_[g.from->index].keys.load(std::memory_order_seq_cst); // pairs with publish()
-    auto* chosen = keys[g.serial % keys.size()];
+    auto* chosen = keys.front();
     if (keys.size() > 1) {
+      chosen = keys[g.serial % keys.size()];
       for (std::size_t i = 0; i < keys.size(); ++i) {
         auto* const candidate = keys[(g.serial + i) % keys.size()];
         auto const barred = capability_set::from_bits(candidate->barred.load(std::memory_order_relaxed));

@@ -251,7 +251,8 @@ public:
     if (actual < g.what.tokens) {
       table_.give_back_tokens(s, g.what, g.what.tokens - actual, g.counted_since);
     } else if (actual > g.what.tokens) {
-      table_.take_more_tokens(s, actual - g.what.tokens, now());
+      lazy_now at{clock()};
+      table_.take_more_tokens(s, actual - g.what.tokens, at);
     }
     auto const word = s.gate.load(std::memory_order_acquire);
     if ((word & gate::metered) != 0) {
@@ -442,7 +443,8 @@ private:
     for (int pass = 0; pass < 2; ++pass) {
       for (auto i = table_.ready().next(low); i < high; i = table_.ready().next(i + 1)) {
         auto& s = table_[i];
-        if (i == except || bars(s, want.needs) || std::find(avoid.begin(), avoid.end(), i) != avoid.end()) {
+        if (i == except || bars(s, want.needs) ||
+            (!avoid.empty() && std::find(avoid.begin(), avoid.end(), i) != avoid.end())) {
           continue;
         }
         if (want.lane != 0) {

@@ -134,12 +134,12 @@ public:
   }
 
   /// Charges tokens that were used without having been taken.
-  void take_more_tokens(slot_type& s, std::int64_t tokens, tick now) noexcept {
+  void take_more_tokens(slot_type& s, std::int64_t tokens, lazy_now& now) noexcept {
     if (tokens > 0) {
       s.remaining.fetch_sub(tokens, std::memory_order_seq_cst);
       for_each_rate(s, [&](auto& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
-          window.force(units(tokens, k), now);
+          window.force(units(tokens, k), now());
         }
       });
     }
