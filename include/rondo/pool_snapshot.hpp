@@ -15,7 +15,8 @@
 
 namespace rondo {
 
-/// Whether a key is offered, and if not, why. When several apply, the last in this order is shown.
+/// Whether a key is offered, and if not, why. A key of which only a lane rests is shown as `rate_limited`. When several
+/// apply, the last in this order is shown.
 enum class key_status : std::uint8_t { active, rate_limited, exhausted, invalid, disabled };
 
 [[nodiscard]] constexpr std::string_view to_string(key_status s) noexcept {

@@ -567,11 +567,14 @@ BOOST_AUTO_TEST_CASE(a_rate_limit_in_a_lane_leaves_the_other_lanes_alone) {
   BOOST_TEST(!pool->try_acquire({.tokens = 1, .lane = "flash"}));
   BOOST_TEST(pool->try_acquire({.tokens = 1, .lane = "pro"}).has_value());
   BOOST_TEST(pool->try_acquire(1).has_value());
+  BOOST_TEST((state("a").status == key_status::rate_limited));
+  BOOST_TEST((*state("a").cooldown_until >= clock.wall_now() + 60s));
   auto const p = start({.tokens = 1, .lane = "flash"});
   advance(59s);
   BOOST_TEST(!p->done);
   advance(7s);
   BOOST_TEST(p->done);
+  BOOST_TEST((state("a").status == key_status::active));
 }
 
 BOOST_AUTO_TEST_CASE(a_lane_backs_off_when_two_accounts_say_it_is_overloaded) {

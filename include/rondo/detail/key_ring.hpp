@@ -528,7 +528,8 @@ private:
     auto const metered = (word & gate::metered) != 0;
     auto const quota = s.quota.load(std::memory_order_relaxed);
     auto const unspent = s.unspent();
-    auto const cool = s.cool_until.load(std::memory_order_relaxed);
+    auto const whole = s.cool_until.load(std::memory_order_relaxed);
+    auto const cool = std::max(whole, longest_lane_rest(s));
     auto const reset = s.quota_reset_wall.load(std::memory_order_relaxed);
     key_state out;
     out.name = key.params.name;
@@ -563,7 +564,7 @@ private:
       auto const rest = std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{cool - steady});
       out.cooldown_until = wall + std::min(rest, wall_time::max() - wall);
     }
-    auto const exhausted = cooling && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted;
+    auto const exhausted = whole > steady && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted;
     out.status = key.disabled.load(std::memory_order_relaxed)  ? key_status::disabled
                  : key.invalid.load(std::memory_order_relaxed) ? key_status::invalid
                  : exhausted || out.is_over_limit              ? key_status::exhausted

@@ -64,6 +64,15 @@ public:
     return *current_.load(std::memory_order_acquire)->by_id[id];
   }
 
+  /// When the last of the lanes of one slot ends its rest; 0 if none ever rested.
+  [[nodiscard]] tick longest_rest(std::uint32_t slot) const noexcept {
+    tick out = 0;
+    for (auto const* l : current_.load(std::memory_order_acquire)->by_id) {
+      out = std::max(out, l->slots[slot].cool_until.load(std::memory_order_relaxed));
+    }
+    return out;
+  }
+
   /// Makes room for a slot in every lane, before the slot is used.
   void add_slot(std::uint32_t index) {
     std::lock_guard const lock{mutex_};

@@ -103,6 +103,7 @@ public:
   [[nodiscard]] clock_source const& clock() const noexcept { return *options_.clock; }
   [[nodiscard]] tick now() const noexcept { return to_tick(options_.clock->steady_now()); }
   [[nodiscard]] std::uint32_t lane_id(std::string_view name) { return lanes_.find(name); }
+  [[nodiscard]] tick longest_lane_rest(slot_type const& s) const noexcept { return lanes_.longest_rest(s.index); }
   [[nodiscard]] table_type& table() noexcept { return table_; }
   [[nodiscard]] table_type const& table() const noexcept { return table_; }
 
