@@ -27,7 +27,7 @@ void duel(int rounds, Round round, Left left, Right right, Judge judge) {
   for (int i = 1; i <= rounds; ++i) {
     round(i);
     started.store(i);
-    for (int volatile delay = i % 64; delay > 0; delay = delay - 1) { // meet at different places
+    for (std::atomic<int> delay{i % 64}; delay > 0; --delay) { // meet at different places
     }
     left(i);
     while (finished.load() != i) {
