@@ -247,6 +247,9 @@ asio::awaitable<void> forwarder::handle(caller_connection& caller) {
   if (!co_await caller.read_body(to->max_body_bytes)) {
     co_return;
   }
+  if (!own) {
+    static_cast<void>(to->provider->detach(request)); // trailers of a chunked body have become fields
+  }
   // to be read again: with the caller's credential something may have gone from the query
   std::string path{origin_form(std::string_view{request.target()})};
   if (to->prefix != "/") {

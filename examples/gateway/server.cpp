@@ -56,6 +56,9 @@ server::server(plan first, std::filesystem::path config_file)
                  return open < most_connections_ ? &workers_[next_worker_]->destination() : nullptr;
                }},
       admin_{context_, general_.admin, [this] { return &admin_destination_; }} {
+  for (auto const signal : {SIGTERM, SIGINT, SIGHUP}) {
+    signals_.add(signal); // before anybody is told that we are ready
+  }
   take_over(std::move(first.pools), std::move(general_.caller_tokens));
 }
 
@@ -66,9 +69,6 @@ std::string server::ready_line() const {
 }
 
 void server::run() {
-  signals_.add(SIGTERM);
-  signals_.add(SIGINT);
-  signals_.add(SIGHUP);
   await_signal();
   for (auto const& each : workers_) {
     each->start();

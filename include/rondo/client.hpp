@@ -5,6 +5,7 @@
 #include <rondo/error.hpp>
 #include <rondo/http/client.hpp>
 #include <rondo/http/exchange.hpp>
+#include <rondo/http/header_rules.hpp>
 #include <rondo/http/incoming.hpp>
 #include <rondo/http/message.hpp>
 #include <rondo/http/proxy.hpp>
@@ -20,6 +21,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -288,6 +290,7 @@ private:
 
   [[nodiscard]] task make_task(http::request message) const {
     task t{std::move(message), clock::now() + options_.retry.deadline};
+    http::remove_hop_by_hop(t.message); // a caller's Connection must not name the field that the key will stand in
     auto path = std::string_view{options_.base_url.target};
     path = path.substr(0, path.find('?'));
     if (path.ends_with('/')) {
@@ -316,10 +319,16 @@ private:
     auto t = make_task(std::move(message));
     t.work = adapter_->describe(t.message, t.message.body());
     t.message.set(boost::beast::http::field::accept_encoding, "identity"); // errors and costs have to be read
+    std::optional<reply> last; // passed on if the deadline comes before a better one
     for (;;) {
       auto [ec, key] = co_await acquire(t);
       if (ec) {
         co_return t.fail(ec, blame_of(ec), key.retry_after());
+      }
+      auto const state = co_await boost::asio::this_coro::cancellation_state;
+      if (state.cancelled() != boost::asio::cancellation_type::none) {
+        key.refund(); // the caller went away while the lease was on its way
+        co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
       }
       adapter_->attach(t.message, key.secret());
       t.masked_key = key.masked_secret();
@@ -328,6 +337,9 @@ private:
       if (!answer) {
         auto const why = answer.error();
         if (!end_failed_attempt(t, key, why)) {
+          if (last && !why.written && why.ec == error::deadline_exceeded) {
+            co_return std::move(*last);
+          }
           co_return t.fail(why.ec, why.who);
         }
         co_await pause(t);
@@ -335,13 +347,10 @@ private:
       }
       reply out;
       out.stream_ = std::move(*answer);
-      if (auto const broken = co_await read_error_body(out); broken) {
-        http::failure const why{broken, blame_of(broken), true};
-        if (!end_failed_attempt(t, key, why)) {
-          co_return t.fail(why.ec, why.who);
-        }
-        co_await pause(t);
-        continue;
+      auto const broken = co_await read_error_body(out);
+      if (broken == boost::asio::error::operation_aborted) {
+        key.settle(key.tokens());
+        co_return t.fail(broken, blame::nobody);
       }
       auto const account = key.account_id();
       auto const verdict = adapter_->judge(t.message, out.head(), out.kept_, std::chrono::system_clock::now());
@@ -361,8 +370,16 @@ private:
         co_return std::move(out);
       }
       redact(out, key.secret());
-      if (end_answered_attempt(t, key, verdict) == next_step::pass_on || t.attempts >= options_.retry.max_attempts) {
+      auto const next = end_answered_attempt(t, key, verdict);
+      auto const over = t.attempts >= options_.retry.max_attempts || t.left() == clock::duration::zero();
+      if (next == next_step::pass_on || over) {
+        if (broken) {
+          co_return t.fail(broken, blame_of(broken)); // what came of it was enough to judge, not to pass on
+        }
         co_return std::move(out);
+      }
+      if (!broken) {
+        last = std::move(out);
       }
       t.tried_accounts.push_back(account);
     }
@@ -490,12 +507,18 @@ private:
   /// Some providers echo the key in their errors, and the caller must not learn it.
   static void redact(reply& out, std::string_view key) {
     auto& head = out.stream_.head();
-    for (auto at = head.begin(); at != head.end();) {
-      auto const& field = *at++; // set() below replaces the field
-      if (std::string const value{field.value()}; value.find(key) != value.npos) {
-        std::string const name{field.name_string()};
-        head.set(name, provider::redacted(value, key));
+    std::vector<std::pair<std::string, std::string>> echoes;
+    for (auto const& field : head) {
+      std::string const value{field.value()};
+      if (auto clean = provider::redacted(value, key); clean != value) {
+        echoes.emplace_back(field.name_string(), std::move(clean));
       }
+    }
+    for (auto const& [name, value] : echoes) {
+      head.erase(name);
+    }
+    for (auto const& [name, value] : echoes) {
+      head.insert(name, value);
     }
     if (!out.stream_.done()) {
       return; // larger than any error that was ever seen: passed on as it comes
@@ -526,7 +549,8 @@ private:
     http::failure last{error::proxies_unavailable, blame::proxy, false};
     for (;;) {
       auto const attempts_left = std::max(options_.retry.max_attempts, t.attempts + 1) - t.attempts;
-      how.connect_timeout = std::min(options_.connect_timeout, t.left() / attempts_left);
+      // something must be left for another proxy when this one hangs
+      how.connect_timeout = std::min(options_.connect_timeout, t.left() / (attempts_left + (proxies_ ? 1 : 0)));
       proxy_lease proxy;
       if (proxies_) {
         auto next = proxies_->try_acquire(tried);
@@ -566,7 +590,7 @@ private:
         suspects.push_back(std::move(proxy));
       }
       if (t.left() == clock::duration::zero()) {
-        co_return http::failure{error::deadline_exceeded, blame::path, false};
+        co_return last.who == blame::proxy ? last : http::failure{error::deadline_exceeded, blame::path, false};
       }
     }
   }

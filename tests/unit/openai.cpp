@@ -152,9 +152,10 @@ BOOST_AUTO_TEST_CASE(an_echoed_key_is_not_passed_on) {
   BOOST_TEST(clean("Incorrect API key provided: " + key + ".") ==
              "Incorrect API key provided: " + rondo::masked(key) + ".");
   BOOST_TEST(clean("key " + key.substr(3, 20) + "!") == "key ***!");
-  BOOST_TEST(clean("key " + key.substr(0, 11) + "****" + key.substr(44) + ".") == "key *******"
-                                                                                  "***.");
-  BOOST_TEST(clean(key.substr(0, 9) + key + key.substr(40)) == "***" + rondo::masked(key) + "***");
+  BOOST_TEST(clean(key.substr(0, 20) + key + key.substr(30)) == "***" + rondo::masked(key) + "***");
+  // what providers show of a key themselves is no more than what we show, and short stretches prove nothing
+  auto const shown = "key " + key.substr(0, 8) + "****" + key.substr(48) + ".";
+  BOOST_TEST(clean(shown) == shown);
   BOOST_TEST(clean("nothing here") == "nothing here");
   BOOST_TEST(rondo::provider::redacted("abc", "") == "abc");
   BOOST_TEST(rondo::provider::redacted("the key is k1", "k1") == "the key is k1"); // too short to be told from prose

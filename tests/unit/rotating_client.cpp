@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +44,7 @@ struct client_fixture {
   manual_clock clock;
   asio::io_context context;
   std::map<std::string, std::function<std::string(std::string const& request)>> behaviour;
+  std::set<std::string> broken;  ///< keys whose connection ends after the answer
   std::vector<std::string> seen; ///< the key of each request that arrived
   scripted_server server{context, [this](peer& p) { return serve(p); }};
   rondo::key_pool keys{context.get_executor(), {.cooldown = 60s, .clock = &clock, .seed = 1}};
@@ -70,6 +72,10 @@ struct client_fixture {
         co_return;
       }
       co_await p.write(reply);
+      if (broken.contains(key)) {
+        p.close();
+        co_return;
+      }
     }
   }
 
@@ -228,6 +234,48 @@ BOOST_AUTO_TEST_CASE(a_key_that_the_provider_echoes_is_masked_before_the_caller_
   BOOST_TEST(got.body.find("length-that-keys-have") == std::string::npos);
   BOOST_TEST(got.fields.find("length-that-keys-have") == std::string::npos);
   BOOST_TEST(got.fields.find("Content-Length: " + std::to_string(got.body.size())) != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(fields_and_bodies_without_the_key_come_as_they_came) {
+  keys.add({.name = "k1", .secret = rondo::secret{"a"}});
+  behaviour["a"] = [](std::string const&) {
+    return answer(400, R"({"detail":"a bad apple"})", "x-twice: a\r\nx-twice: banana\r\n");
+  };
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.body == R"({"detail":"a bad apple"})");
+  BOOST_TEST(got.fields.find("x-twice: a\nx-twice: banana\n") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_callers_connection_field_cannot_take_the_key_away) {
+  add("k1");
+  make_client();
+  auto message = post();
+  message.set("connection", "keep-alive, xi-api-key");
+  BOOST_TEST(send(std::move(message)).status == 200U);
+  BOOST_TEST(seen.at(0) == "secret-k1");
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_whose_body_breaks_off_still_rotates) {
+  add("k1");
+  add("k2");
+  behaviour["secret-k1"] = [](std::string const&) {
+    return "HTTP/1.1 429 Too Many\r\ncontent-length: 10000\r\nconnection: close\r\nretry-after: 30\r\n\r\n{";
+  };
+  broken.insert("secret-k1");
+  make_client();
+  auto const got = send(post());
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.key == "k2");
+  BOOST_TEST((state("k1").status == key_status::rate_limited));
+}
+
+BOOST_AUTO_TEST_CASE(the_last_answer_is_passed_on_when_the_deadline_comes_first) {
+  add("k1");
+  answers("k1", answer(503, R"({"detail":{"status":"system_busy"}})"));
+  make_client({.max_attempts = 1000, .deadline = 300ms});
+  auto const got = send(post());
+  BOOST_TEST(got.status == 503U);
 }
 
 BOOST_AUTO_TEST_CASE(the_callers_fault_is_passed_on_once) {

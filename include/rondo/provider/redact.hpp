@@ -13,12 +13,14 @@ namespace rondo::provider {
 
 /// A provider's text without the key in it: some echo it in their errors, whole or in part.
 ///
-/// The whole key becomes its masked form; any other stretch of 8 or more characters of it (a third of the key, when
-/// that is less, but at least 4) becomes `***`. Works on a whole text: a key cut in two by a chunk border is not found.
-/// Linear in the text, up to the length of the key; the length of the text may change.
+/// The whole key, from 4 characters up, becomes its masked form; any other stretch of a quarter of the key, and at
+/// least 12 characters, becomes `***`: shorter ones occur in texts that have nothing to do with it. Works on a whole
+/// text: a key cut in two by a chunk border is not found. Linear in the text, up to the length of the key; the length
+/// of the text may change.
 [[nodiscard]] inline std::string redacted(std::string_view text, std::string_view key) {
-  auto const window = std::clamp<std::size_t>(key.size() / 3, 4, 8);
-  if (key.size() < window || text.size() < window) {
+  constexpr std::size_t shortest = 4;
+  auto const window = std::max<std::size_t>(key.size() / 4, 12);
+  if (key.size() < shortest || text.size() < shortest) {
     return std::string{text};
   }
   std::vector<std::string_view> pieces;
