@@ -19,4 +19,5 @@
 #include <rondo/status_json.hpp>
 #include <rondo/strategy.hpp>
 #include <rondo/subscription.hpp>
+#include <rondo/time_zone.hpp>
 #include <rondo/version.hpp>
