@@ -14,6 +14,7 @@
 #include <rondo/outcome.hpp>
 #include <rondo/pool_snapshot.hpp>
 #include <rondo/proxy_rotator.hpp>
+#include <rondo/renewal.hpp>
 #include <rondo/request.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/status_json.hpp>
