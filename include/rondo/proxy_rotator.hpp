@@ -76,7 +76,7 @@ public:
     auto& s = add_slot();
     limits l;
     l.concurrency = params.concurrency;
-    table().set_limits(s, l, false, 0, 0);
+    table().set_limits(s, l, false, 0);
     by_name_.emplace(params.name, index);
     records_[index].params = std::move(params);
     set_population(by_name_.size());

@@ -558,12 +558,7 @@ private:
     }
     auto& t = lanes().table_of(l).slots;
     auto const left = t[index].quota.load(std::memory_order_relaxed) - t[index].unspent();
-    t.set_limits(t[index], what, what.quota != 0, what.quota - left, reset_of(what));
-  }
-
-  [[nodiscard]] tick reset_of(limits const& l) const noexcept {
-    auto const coming = l.quota_reset && *l.quota_reset > clock().wall_now(); // one that is past has been in force
-    return coming ? to_steady(*l.quota_reset) : 0;
+    t.set_limits(t[index], what, what.quota != 0, what.quota - left);
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
@@ -586,9 +581,7 @@ private:
     if (account.metered_by_balance) {
       l.quota = std::max(unspent, table()[index].quota.load(std::memory_order_relaxed));
     }
-    auto const reset = reset_of(l);
-    table()[index].quota_reset_wall.store(reset != 0 ? to_ms(*l.quota_reset) : 0, std::memory_order_relaxed);
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent, reset);
+    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent);
   }
 
   void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
@@ -618,8 +611,7 @@ private:
       }
     }
     if (b.reset && *b.reset > clock().wall_now()) {
-      s.quota_reset.store(to_steady(*b.reset), std::memory_order_seq_cst);
-      s.quota_reset_wall.store(to_ms(*b.reset), std::memory_order_relaxed);
+      table().set_reset(s, *b.reset);
     }
     auto cool = s.cool_until.load(std::memory_order_relaxed);
     if (b.remaining > 0 && cool > now() && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted) {
@@ -648,14 +640,6 @@ private:
     set_population(keys_.size());
   }
 
-  [[nodiscard]] static std::int64_t to_ms(wall_time t) noexcept {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
-  }
-  [[nodiscard]] static wall_time from_ms(std::int64_t ms) noexcept { return wall_time{std::chrono::milliseconds{ms}}; }
-  [[nodiscard]] tick to_steady(wall_time t) const noexcept {
-    return after(now(), std::chrono::nanoseconds{t - clock().wall_now()}.count());
-  }
-
   [[nodiscard]] key_state describe(key_record const& key, tick steady, wall_time wall) {
     auto& s = table()[key.slot];
     auto const& account = accounts_[key.slot];
@@ -666,7 +650,6 @@ private:
     auto const unspent = s.unspent();
     auto const whole = s.cool_until.load(std::memory_order_relaxed);
     auto cool = whole;
-    auto const reset = s.quota_reset_wall.load(std::memory_order_relaxed);
     key_state out;
     out.name = key.params.name;
     out.short_key = key.masked;
@@ -692,9 +675,7 @@ private:
       out.is_over_limit = unspent <= 0;
       out.is_near_limit = out.usage_percentage >= 80;
     }
-    if (reset != 0) {
-      out.next_reset = from_ms(reset);
-    }
+    out.next_reset = table().next_reset(s);
     auto const to_wall = [&](tick at) {
       auto const rest = std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{at - steady});
       return wall + std::min(rest, wall_time::max() - wall);

@@ -4,6 +4,7 @@
 #include <rondo/detail/sliding_window.hpp>
 #include <rondo/detail/tick.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/renewal.hpp>
 
 #include <boost/config.hpp>
 
@@ -116,8 +117,14 @@ inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_
 }
 } // namespace expense
 
-/// Stands in place of the time of a reset while it is carried out.
+/// Stands in place of the time of a reset while it is carried out or changed; whoever put it there owns the terms.
 inline constexpr tick renewing = 1;
+
+/// How a quota comes back, by the wall clock; a slot whose quota never did has none.
+template <template <class> class Atomic> struct quota_terms {
+  Atomic<std::int64_t> next{0}; ///< in ns since 1970; the same moment as `slot::quota_reset`, 0 = unknown
+  renewal how;
+};
 
 /// What a cooldown came from; decides the status that is shown.
 enum class rest_kind : std::uint8_t { rate_limited, exhausted };
@@ -139,7 +146,7 @@ template <template <class> class Atomic> struct alignas(64) slot {
 
   alignas(64) Atomic<std::int64_t> quota{0}; ///< 0 = none
   Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while the quota is being given back
-  Atomic<std::int64_t> quota_reset_wall{0};  ///< the same for people, in ms since 1970
+  Atomic<quota_terms<Atomic>*> terms{nullptr};
   Atomic<slot_rates<Atomic>*> rates{nullptr};
   Atomic<std::int64_t> booked_tokens{0};    ///< what was spent before `base` was last corrected
   Atomic<std::uint64_t> booked_requests{0}; ///< the requests that did it
@@ -162,7 +169,10 @@ template <template <class> class Atomic> struct alignas(64) slot {
   slot() = default;
   slot(slot const&) = delete;
   slot& operator=(slot const&) = delete;
-  ~slot() { delete rates.load(std::memory_order_relaxed); }
+  ~slot() {
+    delete rates.load(std::memory_order_relaxed);
+    delete terms.load(std::memory_order_relaxed);
+  }
 
   /// Quota that is left when all that is reserved is given back; for a moment too little while the books are corrected.
   [[nodiscard]] BOOST_FORCEINLINE std::int64_t unspent() const noexcept {

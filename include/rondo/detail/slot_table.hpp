@@ -8,6 +8,7 @@
 #include <rondo/detail/stable_array.hpp>
 #include <rondo/detail/tick.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/renewal.hpp>
 
 #include <boost/config.hpp>
 
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 
 namespace rondo::detail {
 
@@ -439,25 +441,58 @@ public:
 
   /// Gives the whole quota back once its reset time has passed. Meanwhile `renewing` keeps others from believing that
   /// nothing will come back.
+  ///
+  /// The next reset follows from the last, or from the wall clock if that is ahead: one that was set back does not make
+  /// the same reset come again.
   void renew_quota(slot_type& s, tick now) noexcept {
     auto reset = s.quota_reset.load(std::memory_order_acquire);
     if (reset > renewing && now >= reset &&
         s.quota_reset.compare_exchange_strong(reset, renewing, std::memory_order_seq_cst)) {
-      s.quota_reset_wall.store(0, std::memory_order_relaxed);
+      auto& terms = *s.terms.load(std::memory_order_acquire);
       move_balance(s, s.quota.load(std::memory_order_relaxed) - s.unspent());
-      auto mine = renewing; // a new time may have been set already
-      s.quota_reset.compare_exchange_strong(mine, 0, std::memory_order_seq_cst);
+      auto const last = from_ns(terms.next.load(std::memory_order_relaxed));
+      set_next_reset(s, terms, terms.how.next(std::max(last, clock_->wall_now())), now);
     }
   }
 
-  /// Sets limits; `unspent` is what is left of the quota, `reset` when it returns (0 = unknown). A quota that is
-  /// `metered` counts, even if it is 0. Leases out stay.
-  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent, tick reset) {
+  /// When the quota returns as far as is known, by the wall clock.
+  [[nodiscard]] static std::optional<wall_time> next_reset(slot_type const& s) noexcept {
+    auto const* const terms = s.terms.load(std::memory_order_acquire);
+    auto const at = terms ? terms->next.load(std::memory_order_relaxed) : 0;
+    return at != 0 ? std::optional{from_ns(at)} : std::nullopt;
+  }
+
+  /// The whole quota returns at `first`, and from then on as `how` says. One thread at a time.
+  void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how) {
+    auto* terms = s.terms.load(std::memory_order_relaxed);
+    if (!terms) {
+      if (!first && how == renewal{}) {
+        return;
+      }
+      terms = new quota_terms<Atomic>;
+      s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
+    }
+    while (s.quota_reset.exchange(renewing, std::memory_order_seq_cst) == renewing) { // for moments only
+    }
+    terms->how = how;
+    auto const wall = clock_->wall_now();
+    auto const coming = first && *first > wall; // one that is past has been in force
+    set_next_reset(s, *terms, coming ? first : how.next(wall), to_tick(clock_->steady_now()));
+  }
+  /// The provider named the next return; what follows it stays.
+  void set_reset(slot_type& s, wall_time first) {
+    auto* const terms = s.terms.load(std::memory_order_relaxed);
+    set_reset(s, first, terms ? terms->how : renewal{});
+  }
+
+  /// Sets limits; `unspent` is what is left of the quota. A quota that is `metered` counts, even if it is 0. Leases out
+  /// stay.
+  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent) {
     using r = rates_type;
     s.concurrency.store(l.concurrency, std::memory_order_relaxed);
     update_cap(s);
     s.quota.store(l.quota, std::memory_order_relaxed);
-    s.quota_reset.store(reset, std::memory_order_seq_cst);
+    set_reset(s, l.quota_reset, l.quota_renewal);
     move_balance(s, unspent - s.unspent());
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
@@ -524,6 +559,19 @@ private:
   private:
     Atomic<std::uint64_t>& count_;
   };
+
+  [[nodiscard]] static wall_time from_ns(std::int64_t ns) noexcept {
+    return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
+  }
+
+  /// Ends what `renewing` began.
+  void set_next_reset(slot_type& s, quota_terms<Atomic>& terms, std::optional<wall_time> next, tick now) noexcept {
+    using std::chrono::nanoseconds;
+    auto const wall = clock_->wall_now();
+    terms.next.store(next ? nanoseconds{next->time_since_epoch()}.count() : 0, std::memory_order_relaxed);
+    s.quota_reset.store(next ? std::max(after(now, nanoseconds{*next - wall}.count()), renewing + 1) : 0,
+                        std::memory_order_seq_cst);
+  }
 
   [[nodiscard]] static std::uint32_t units(std::int64_t tokens, std::size_t rate) noexcept {
     if (!rates_type::counts_tokens(rate)) {
