@@ -30,6 +30,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -157,6 +158,16 @@ public:
         alarm_{std::make_shared<detail::alarm>(executor, *this)}, events_{std::make_shared<event_queue>(executor)} {}
 
   [[nodiscard]] boost::asio::any_io_executor get_executor() const { return *executor_; }
+
+  /// Memory for a waiter. It is used again and again: as much is kept as was needed at the worst moment.
+  [[nodiscard]] void* allocate_waiter(std::size_t size) {
+    std::lock_guard const lock{waiters_mutex_};
+    return waiters_.allocate(size);
+  }
+  void deallocate_waiter(void* memory, std::size_t size) noexcept {
+    std::lock_guard const lock{waiters_mutex_};
+    waiters_.deallocate(memory, size);
+  }
 
   void shut_down() {
     alarm_->detach();
@@ -711,6 +722,9 @@ private:
   std::atomic<key_record*> last_key_{nullptr};
   std::atomic<bool> all_unavailable_{false};
   stable_array<account_record> accounts_;
+
+  std::mutex waiters_mutex_;
+  std::pmr::unsynchronized_pool_resource waiters_;
 
   std::mutex admin_; // guards what follows, and everything in an account but its list of keys
   std::map<std::string, std::unique_ptr<key_record>, std::less<>> keys_;
