@@ -154,6 +154,9 @@ public:
   /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
   /// same account that is added later finds limits and balance as they were left. False if there is no such key.
   bool remove(std::string_view name) { return ring_->remove(name); }
+  /// Gives a key another secret, and a second chance if the old one was invalid. Leases on it keep the old secret,
+  /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.
+  void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
   /// Replaces the limits that a key's account has for one lane. \throws system_error with `unknown_name`.
