@@ -76,11 +76,13 @@ public:
   /// \param out as it was made; not looked at after a refusal
   [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    return (plain && avoid.empty() && take_next_in_turn(want.tokens, out)) || try_take_with_care(want, out, avoid);
+    auto const quick = plain && avoid.empty() ? take_next_in_turn(want.tokens, out) : answer::unclear;
+    return quick == answer::unclear ? try_take_with_care(want, out, avoid) : quick == answer::taken;
   }
   /// The same for a demand of nothing but tokens.
   [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::int64_t tokens, grant& out) {
-    return take_next_in_turn(tokens, out) || try_take_with_care(tokens, out);
+    auto const quick = take_next_in_turn(tokens, out);
+    return quick == answer::unclear ? try_take_with_care(tokens, out) : quick == answer::taken;
   }
 
   /// When the first slot that rests until a known time comes back; `never` if there is none.
@@ -397,21 +399,24 @@ private:
     return true;
   }
 
-  /// Nobody waits, nothing is due, and the next slot in turn is free: in as few instructions as it takes. False if it
-  /// is not that simple; nothing has been taken then.
-  [[nodiscard]] BOOST_FORCEINLINE bool take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
+  enum class answer : std::uint8_t { taken, refused, unclear };
+
+  /// Nobody waits, nothing is due, and the next slot in turn is free, or none is: in as few instructions as it takes.
+  /// Unclear if it is not that simple; nothing has been taken then.
+  [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
     if (waiting_.load(std::memory_order_seq_cst) != 0 ||
         lanes_.unnamed().cool_until.load(std::memory_order_relaxed) != 0 ||
         strategy_.load(std::memory_order_relaxed) != strategy::round_robin) [[unlikely]] {
-      return false;
+      return answer::unclear;
     }
-    if (auto const due = table_.next_return(); due != never && (!system_time_ || due <= recent_now())) [[unlikely]] {
-      return false;
+    if (auto const due = table_.next_return(); due != never && due <= (system_time_ ? recent_now() : now()))
+        [[unlikely]] {
+      return answer::unclear;
     }
     auto& wheel = turn_.mine();
     auto const i = table_.ready().next_near(wheel.at.load(std::memory_order_relaxed));
     if (i == candidates::none) [[unlikely]] {
-      return false;
+      return table_.ready().empty() ? answer::refused : answer::unclear;
     }
     auto& s = table_[i];
     table_.prefetch_next(s);
@@ -421,12 +426,12 @@ private:
         changed_.store(true, std::memory_order_seq_cst);
         wake();
       }
-      return false;
+      return answer::unclear;
     }
     wheel.at.store(i + 1, std::memory_order_relaxed);
     out.from = &s;
     out.in = &lanes_.unnamed();
-    return true;
+    return answer::taken;
   }
 
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(std::int64_t tokens, grant& out) {
