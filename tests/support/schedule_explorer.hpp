@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "support/fiber.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+/// Systematic testing of lock-free code, in the manner of CHESS: a small scenario is run once for *every* way in which
+/// its threads can take turns, up to a number of preemptions, and judged after each.
+///
+/// The code under test has its atomics replaced by `explored_atomic`. The threads of a scenario are fibers of one real
+/// thread, and each operation on an atomic is a point at which the explorer may let another one go on. Fibers, because
+/// a switch costs a fraction of a microsecond and does not depend on the system's scheduler: that is what makes some
+/// hundred thousand schedules a second possible, and each of them repeatable.
+///
+/// The search is depth first and keeps no states: each schedule runs on a scenario built anew, along the decisions of
+/// the one before up to the last that has an alternative. Going on with another thread where the present one could have
+/// gone on is a preemption; few of them find nearly every fault, and bounding them keeps the number of schedules
+/// polynomial. The bound is raised step by step, so a fault is shown with the fewest preemptions that bring it about.
+///
+/// Two things keep the search small without leaving out any behaviour. A switch is considered only before operations
+/// on atomics that several threads use and one of them writes; all others commute. And a thread that repeats an
+/// operation that changes nothing is spinning: it stands still until somebody writes to that atomic.
+///
+/// What it does not see: every operation takes effect at once and in one order that all threads agree on. Whether
+/// weaker memory orders suffice is argued in the code under test, and watched by the thread sanitizer in tests/threads.
+/// Nor does a weak compare-exchange fail without cause.
+namespace rondo::test {
+
+struct exploration_options {
+  unsigned preemptions = 3;  ///< at most so many in a schedule
+  std::size_t steps = 10000; ///< a schedule in which the threads take more operations is a livelock
+  std::string_view repeat{}; ///< run nothing but this schedule, as written in `fault::schedule`
+};
+
+/// A schedule under which a scenario did not hold.
+struct fault {
+  std::string what;
+  std::string schedule; ///< `0*7 1*3`: seven operations of thread 0, then three of thread 1
+  std::string steps;    ///< for people: one line for each operation
+};
+
+struct exploration {
+  std::size_t schedules = 0; ///< how many were run
+  bool exhaustive = false;   ///< more preemptions would make no further schedules
+  std::optional<fault> found;
+};
+
+/// Runs the threads of a scenario along one schedule after the other.
+class schedule_explorer {
+public:
+  explicit schedule_explorer(exploration_options const& options) : options_{options} {
+    std::istringstream words{std::string{options.repeat}};
+    unsigned who = 0;
+    std::size_t count = 0;
+    for (char times = 0; words >> who >> times >> count;) {
+      repeat_.insert(repeat_.end(), count, who);
+    }
+  }
+
+  template <class Scenario> exploration explore() {
+    current() = this;
+    if (!repeat_.empty()) {
+      preemptions_left_ = ~0U;
+      run<Scenario>();
+    } else {
+      for (unsigned bound = 0; bound <= options_.preemptions && !out_.exhaustive && !out_.found; ++bound) {
+        bounded_ = false;
+        do {
+          preemptions_left_ = bound;
+          run<Scenario>();
+        } while (!out_.found && next_schedule());
+        out_.exhaustive = !out_.found && !bounded_;
+      }
+    }
+    current() = nullptr;
+    return std::move(out_);
+  }
+
+  /// The explorer at work, for the atomics and the oracles of its scenario.
+  [[nodiscard]] static schedule_explorer*& current() noexcept {
+    static schedule_explorer* explorer = nullptr;
+    return explorer;
+  }
+
+  /// Atomics are told apart by the order in which they were made, which is the same in every schedule.
+  [[nodiscard]] std::uint32_t new_location() {
+    if (locations_ == usage_.size()) {
+      usage_.emplace_back();
+    }
+    return locations_++;
+  }
+
+  /// What a thread did to an atomic.
+  struct operation {
+    std::string_view name;
+    std::uint32_t location = 0;
+    std::uint64_t before = 0;
+    std::uint64_t after = 0;
+    friend bool operator==(operation const&, operation const&) = default;
+  };
+
+  /// The running thread is about to operate on an atomic. Returns when it is its turn.
+  void arrive(std::uint32_t location, bool writes) {
+    if (!in_threads_) {
+      return;
+    }
+    if (steps_.size() == options_.steps) {
+      fail("livelock: the threads come to no end");
+    }
+    auto const undecided = is_shared(location, writes) || !repeat_.empty();
+    if (undecided && !std::exchange(threads_[running_].chosen, false)) {
+      go_on(able());
+    }
+  }
+
+  /// The running thread has done so.
+  void done(operation const& what, bool writes) {
+    if (!in_threads_) {
+      return;
+    }
+    steps_.push_back({running_, what});
+    if (what.before != what.after) {
+      for (auto& t : threads_) {
+        t.spins = t.spins && t.last.location != what.location;
+      }
+    }
+    auto const again = std::exchange(threads_[running_].last, what) == what;
+    if (again && writes && what.before == what.after) {
+      threads_[running_].spins = true;
+      threads_[running_].chosen = true;
+      go_on(able());
+    }
+  }
+
+  /// The scenario does not hold under this schedule. Does not return.
+  [[noreturn]] void fail(std::string_view what) {
+    out_.found = fault{std::string{what}, schedule(), steps()};
+    if (in_threads_) {
+      threads_[running_].stack.switch_to(home_); // for good: the threads of this schedule stay where they are
+    }
+    throw abandoned{};
+  }
+
+private:
+  struct abandoned {};
+
+  struct worker {
+    explicit worker(std::function<void()> run) : stack{std::move(run)} {}
+    fiber stack;
+    std::function<void()> body;
+    operation last;
+    bool ended = false;
+    bool spins = false;
+    bool chosen =
+        false; ///< when it was switched to last, then for its next step, of which the explorer did not know yet
+  };
+
+  struct step {
+    unsigned thread;
+    operation what;
+  };
+
+  /// A decision: who went on, and who else could have.
+  struct branch {
+    unsigned thread;
+    unsigned untried;
+  };
+
+  /// Sets of threads, by bits.
+  struct usage {
+    unsigned users = 0;
+    unsigned writers = 0;
+    bool shared = false;
+  };
+
+  static constexpr unsigned nobody = 31;
+
+  [[nodiscard]] static constexpr unsigned bit(unsigned thread) noexcept { return 1U << thread; }
+  [[nodiscard]] static unsigned first(unsigned threads) noexcept {
+    return static_cast<unsigned>(std::countr_zero(threads));
+  }
+
+  template <class Scenario> void run() {
+    locations_ = 0;
+    steps_.clear();
+    depth_ = 0;
+    running_ = nobody;
+    ++out_.schedules;
+    Scenario scenario;
+    while (threads_.size() < scenario.threads.size()) {
+      threads_.emplace_back([this, self = threads_.size()] {
+        for (;;) {
+          threads_[self].body();
+          threads_[self].ended = true;
+          go_on(able());
+        }
+      });
+    }
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      threads_[i].body = scenario.threads[i];
+      threads_[i].last = {};
+      threads_[i].ended = false;
+      threads_[i].chosen = true;
+    }
+    in_threads_ = true;
+    go_on(able());
+    in_threads_ = false;
+    if (!out_.found) {
+      try {
+        scenario.check();
+      } catch (abandoned const&) { // what was found is noted
+      }
+    }
+  }
+
+  /// Those who can take a step.
+  [[nodiscard]] unsigned able() const noexcept {
+    unsigned threads = 0;
+    for (unsigned i = 0; i < threads_.size(); ++i) {
+      threads |= threads_[i].ended || threads_[i].spins ? 0 : bit(i);
+    }
+    return threads;
+  }
+
+  /// Continues one of the threads that are able to; returns when it is the turn of whoever called.
+  void go_on(unsigned threads) {
+    auto const me = running_;
+    auto next = nobody;
+    if (threads == 0) {
+      if (std::any_of(threads_.begin(), threads_.end(), [](auto const& t) { return !t.ended; })) {
+        fail("deadlock: every thread that has not ended waits for another one");
+      }
+    } else {
+      auto const able_myself = (threads & bit(me)) != 0;
+      if (able_myself && preemptions_left_ == 0) {
+        bounded_ = bounded_ || threads != bit(me);
+        threads = bit(me);
+      }
+      next = choose(threads, able_myself ? me : first(threads));
+      preemptions_left_ -= able_myself && next != me ? 1 : 0;
+    }
+    running_ = next;
+    if (next != me) {
+      (me == nobody ? home_ : threads_[me].stack).switch_to(next == nobody ? home_ : threads_[next].stack);
+    }
+  }
+
+  [[nodiscard]] unsigned choose(unsigned threads, unsigned preferred) {
+    if (steps_.size() < repeat_.size()) {
+      auto const wanted = repeat_[steps_.size()];
+      return (threads & bit(wanted)) != 0 ? wanted : preferred;
+    }
+    if (std::has_single_bit(threads)) {
+      return preferred;
+    }
+    if (depth_ == path_.size()) {
+      path_.push_back({preferred, threads & ~bit(preferred)});
+    }
+    auto const decided = path_[depth_++].thread;
+    if ((threads & bit(decided)) == 0) {
+      fail("the scenario does not do the same when its threads take the same turns");
+    }
+    return decided;
+  }
+
+  /// Turns to an alternative of the last decision that has one left. False if none has.
+  [[nodiscard]] bool next_schedule() {
+    if (std::exchange(found_shared_, false)) {
+      path_.clear(); // there are more points at which to switch than was known: all over again
+      return true;
+    }
+    while (!path_.empty() && path_.back().untried == 0) {
+      path_.pop_back();
+    }
+    if (path_.empty()) {
+      return false;
+    }
+    auto& last = path_.back();
+    last.thread = first(last.untried);
+    last.untried &= ~bit(last.thread);
+    return true;
+  }
+
+  /// Whether it matters when the operation takes place: another thread uses the atomic, and one of them writes.
+  [[nodiscard]] bool is_shared(std::uint32_t location, bool writes) {
+    auto& u = usage_[location];
+    u.users |= bit(running_);
+    u.writers |= writes ? bit(running_) : 0;
+    if (!u.shared && u.writers != 0 && !std::has_single_bit(u.users)) {
+      u.shared = true;
+      found_shared_ = true;
+    }
+    return u.shared;
+  }
+
+  [[nodiscard]] std::string schedule() const {
+    std::ostringstream out;
+    for (auto from = steps_.begin(); from != steps_.end();) {
+      auto const to = std::find_if(from, steps_.end(), [&](step const& s) { return s.thread != from->thread; });
+      out << (from == steps_.begin() ? "" : " ") << from->thread << '*' << to - from;
+      from = to;
+    }
+    return out.str();
+  }
+
+  [[nodiscard]] std::string steps() const {
+    std::ostringstream out;
+    out << std::hex;
+    for (auto const& [who, what] : steps_) {
+      out << "  thread " << who << ": atomic " << what.location << ' ' << what.name << ' ' << what.before;
+      if (what.before != what.after) {
+        out << " -> " << what.after;
+      }
+      out << '\n';
+    }
+    return out.str();
+  }
+
+  exploration_options options_;
+  std::vector<unsigned> repeat_; // the thread of each step
+  exploration out_;
+  std::vector<branch> path_;
+  std::vector<usage> usage_; // by location
+  bool found_shared_ = false;
+  bool bounded_ = false; // something was left out because of the bound
+
+  // of the present schedule
+  fiber home_;
+  std::deque<worker> threads_;
+  unsigned running_ = nobody;
+  bool in_threads_ = false;
+  std::uint32_t locations_ = 0;
+  std::size_t depth_ = 0; // decisions taken
+  unsigned preemptions_left_ = 0;
+  std::vector<step> steps_;
+};
+
+/// Runs every schedule of a `Scenario`: a default-constructible class with a container `threads` of functions without
+/// arguments, which run against each other, and a function `check`, which looks at the result. All of it may call
+/// `expect`; none of it may throw.
+template <class Scenario> [[nodiscard]] exploration explore(exploration_options const& options) {
+  return schedule_explorer{options}.explore<Scenario>();
+}
+
+/// The oracle of a scenario: ends the schedule and the search if something does not hold.
+inline void expect(bool holds, std::string_view what) {
+  if (!holds) {
+    schedule_explorer::current()->fail(what);
+  }
+}
+
+/// Takes the place of `std::atomic` in the code under test.
+template <class T> class explored_atomic {
+public:
+  explored_atomic() noexcept : explored_atomic{T{}} {}
+  explored_atomic(T value) noexcept : value_{value} {}
+  explored_atomic(explored_atomic const&) = delete;
+  explored_atomic& operator=(explored_atomic const&) = delete;
+
+  [[nodiscard]] T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
+    return perform("load", false, [] {});
+  }
+  void store(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    perform("store", true, [&] { value_ = value; });
+  }
+  T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return perform("exchange", true, [&] { value_ = value; });
+  }
+  T fetch_add(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return perform("fetch_add", true, [&] { value_ = static_cast<T>(value_ + value); });
+  }
+  T fetch_sub(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return perform("fetch_sub", true, [&] { value_ = static_cast<T>(value_ - value); });
+  }
+  T fetch_or(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return perform("fetch_or", true, [&] { value_ = static_cast<T>(value_ | value); });
+  }
+  T fetch_and(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return perform("fetch_and", true, [&] { value_ = static_cast<T>(value_ & value); });
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst) noexcept {
+    auto const before = perform("compare_exchange", true, [&] { value_ = value_ == expected ? desired : value_; });
+    return std::exchange(expected, before) == before;
+  }
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return compare_exchange_strong(expected, desired);
+  }
+
+private:
+  template <class Change> T perform(std::string_view name, bool writes, Change change) const noexcept {
+    auto* const explorer = schedule_explorer::current();
+    if (!explorer) {
+      auto const before = value_;
+      change();
+      return before;
+    }
+    explorer->arrive(location_, writes);
+    auto const before = value_;
+    change();
+    explorer->done({name, location_, word(before), word(value_)}, writes);
+    return before;
+  }
+
+  [[nodiscard]] static std::uint64_t word(T value) noexcept {
+    if constexpr (std::is_pointer_v<T>) {
+      return reinterpret_cast<std::uintptr_t>(value);
+    } else {
+      return static_cast<std::uint64_t>(value);
+    }
+  }
+
+  T value_;
+  std::uint32_t location_ = schedule_explorer::current() ? schedule_explorer::current()->new_location() : 0;
+};
+
+} // namespace rondo::test
