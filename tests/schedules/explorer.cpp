@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(finds_a_deadlock) {
 }
 
 BOOST_AUTO_TEST_CASE(finds_a_livelock) {
-  auto const seen = explore<waits_for_nobody>({.steps = 100});
+  auto const seen = explore<waits_for_nobody>({.operations = 100});
   BOOST_REQUIRE(seen.found.has_value());
   BOOST_TEST(seen.found->what.starts_with("livelock"));
 }

@@ -8,10 +8,12 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -41,9 +43,9 @@
 namespace rondo::test {
 
 struct exploration_options {
-  unsigned preemptions = 3;  ///< at most so many in a schedule
-  std::size_t steps = 10000; ///< a schedule in which the threads take more operations is a livelock
-  std::string_view repeat{}; ///< run nothing but this schedule, as written in `fault::schedule`
+  unsigned preemptions = 3;       ///< at most so many in a schedule
+  std::size_t operations = 10000; ///< a schedule that takes more of them is a livelock
+  std::string_view repeat{};      ///< run nothing but this schedule, as written in `fault::schedule`
 };
 
 /// A schedule under which a scenario did not hold.
@@ -63,6 +65,7 @@ struct exploration {
 class schedule_explorer {
 public:
   explicit schedule_explorer(exploration_options const& options) : options_{options} {
+    current() = this;
     std::istringstream words{std::string{options.repeat}};
     unsigned who = 0;
     std::size_t count = 0;
@@ -71,8 +74,11 @@ public:
     }
   }
 
+  schedule_explorer(schedule_explorer const&) = delete;
+  schedule_explorer& operator=(schedule_explorer const&) = delete;
+  ~schedule_explorer() { current() = nullptr; }
+
   template <class Scenario> exploration explore() {
-    current() = this;
     if (!repeat_.empty()) {
       preemptions_left_ = ~0U;
       run<Scenario>();
@@ -86,7 +92,6 @@ public:
         out_.exhaustive = !out_.found && !bounded_;
       }
     }
-    current() = nullptr;
     return std::move(out_);
   }
 
@@ -115,49 +120,51 @@ public:
 
   /// The running thread is about to operate on an atomic. Returns when it is its turn.
   void arrive(std::uint32_t location, bool writes) {
-    if (!in_threads_) {
+    if (running_ == nobody) {
       return;
     }
-    if (steps_.size() == options_.steps) {
+    if (++operations_ > options_.operations) {
       fail("livelock: the threads come to no end");
     }
+    if (running_ == judge()) {
+      return;
+    }
     auto const undecided = is_shared(location, writes) || !repeat_.empty();
-    if (undecided && !std::exchange(threads_[running_].chosen, false)) {
+    if (undecided && !std::exchange(workers_[running_].chosen, false)) {
       go_on(able());
     }
   }
 
   /// The running thread has done so.
   void done(operation const& what, bool writes) {
-    if (!in_threads_) {
+    if (running_ == nobody || running_ == judge()) {
       return;
     }
     steps_.push_back({running_, what});
     if (what.before != what.after) {
-      for (auto& t : threads_) {
+      for (auto& t : workers_) {
         t.spins = t.spins && t.last.location != what.location;
       }
     }
-    auto const again = std::exchange(threads_[running_].last, what) == what;
+    auto const again = std::exchange(workers_[running_].last, what) == what;
     if (again && writes && what.before == what.after) {
-      threads_[running_].spins = true;
-      threads_[running_].chosen = true;
+      workers_[running_].spins = true;
+      workers_[running_].chosen = true;
       go_on(able());
     }
   }
 
-  /// The scenario does not hold under this schedule. Does not return.
+  /// The scenario does not hold under this schedule. Does not return: its threads stay where they are.
   [[noreturn]] void fail(std::string_view what) {
-    out_.found = fault{std::string{what}, schedule(), steps()};
-    if (in_threads_) {
-      threads_[running_].stack.switch_to(home_); // for good: the threads of this schedule stay where they are
+    if (running_ == nobody) {
+      throw std::logic_error{"the scenario fails before its threads begin: " + std::string{what}};
     }
-    throw abandoned{};
+    out_.found = fault{std::string{what}, schedule(), steps()};
+    workers_[std::exchange(running_, nobody)].stack.switch_to(home_);
+    std::abort(); // nobody switches back
   }
 
 private:
-  struct abandoned {};
-
   struct worker {
     explicit worker(std::function<void()> run) : stack{std::move(run)} {}
     fiber stack;
@@ -194,57 +201,51 @@ private:
     return static_cast<unsigned>(std::countr_zero(threads));
   }
 
+  [[nodiscard]] unsigned judge() const noexcept { return static_cast<unsigned>(workers_.size() - 1); }
+
   template <class Scenario> void run() {
     locations_ = 0;
+    operations_ = 0;
     steps_.clear();
     depth_ = 0;
     running_ = nobody;
     ++out_.schedules;
     Scenario scenario;
-    while (threads_.size() < scenario.threads.size()) {
-      threads_.emplace_back([this, self = threads_.size()] {
+    while (workers_.size() <= scenario.threads.size()) {
+      workers_.emplace_back([this, self = workers_.size()] {
         for (;;) {
-          threads_[self].body();
-          threads_[self].ended = true;
+          workers_[self].body();
+          workers_[self].ended = true;
           go_on(able());
         }
       });
     }
-    for (std::size_t i = 0; i < threads_.size(); ++i) {
-      threads_[i].body = scenario.threads[i];
-      threads_[i].last = {};
-      threads_[i].ended = false;
-      threads_[i].chosen = true;
+    for (unsigned i = 0; i <= judge(); ++i) {
+      auto& w = workers_[i];
+      w.body = i == judge() ? [&] { scenario.check(); } : scenario.threads[i];
+      w.last = {};
+      w.ended = false;
+      w.chosen = true;
     }
-    in_threads_ = true;
     go_on(able());
-    in_threads_ = false;
-    if (!out_.found) {
-      try {
-        scenario.check();
-      } catch (abandoned const&) { // what was found is noted
-      }
-    }
   }
 
   /// Those who can take a step.
   [[nodiscard]] unsigned able() const noexcept {
     unsigned threads = 0;
-    for (unsigned i = 0; i < threads_.size(); ++i) {
-      threads |= threads_[i].ended || threads_[i].spins ? 0 : bit(i);
+    auto all_ended = true;
+    for (unsigned i = 0; i < judge(); ++i) {
+      threads |= workers_[i].ended || workers_[i].spins ? 0 : bit(i);
+      all_ended = all_ended && workers_[i].ended;
     }
-    return threads;
+    return all_ended && !workers_[judge()].ended ? bit(judge()) : threads;
   }
 
   /// Continues one of the threads that are able to; returns when it is the turn of whoever called.
   void go_on(unsigned threads) {
     auto const me = running_;
     auto next = nobody;
-    if (threads == 0) {
-      if (std::any_of(threads_.begin(), threads_.end(), [](auto const& t) { return !t.ended; })) {
-        fail("deadlock: every thread that has not ended waits for another one");
-      }
-    } else {
+    if (threads != 0) {
       auto const able_myself = (threads & bit(me)) != 0;
       if (able_myself && preemptions_left_ == 0) {
         bounded_ = bounded_ || threads != bit(me);
@@ -252,10 +253,12 @@ private:
       }
       next = choose(threads, able_myself ? me : first(threads));
       preemptions_left_ -= able_myself && next != me ? 1 : 0;
+    } else if (!workers_[judge()].ended) {
+      fail("deadlock: every thread that has not ended waits for another one");
     }
     running_ = next;
     if (next != me) {
-      (me == nobody ? home_ : threads_[me].stack).switch_to(next == nobody ? home_ : threads_[next].stack);
+      (me == nobody ? home_ : workers_[me].stack).switch_to(next == nobody ? home_ : workers_[next].stack);
     }
   }
 
@@ -340,10 +343,10 @@ private:
 
   // of the present schedule
   fiber home_;
-  std::deque<worker> threads_;
+  std::deque<worker> workers_; // one for each thread; the last one checks the result when all of them have ended
   unsigned running_ = nobody;
-  bool in_threads_ = false;
   std::uint32_t locations_ = 0;
+  std::size_t operations_ = 0;
   std::size_t depth_ = 0; // decisions taken
   unsigned preemptions_left_ = 0;
   std::vector<step> steps_;
