@@ -395,11 +395,13 @@ public:
   T fetch_and(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
     return perform("fetch_and", true, [&] { value_ = static_cast<T>(value_ & value); });
   }
-  bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst) noexcept {
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
+                               std::memory_order = std::memory_order_seq_cst) noexcept {
     auto const before = perform("compare_exchange", true, [&] { value_ = value_ == expected ? desired : value_; });
     return std::exchange(expected, before) == before;
   }
-  bool compare_exchange_weak(T& expected, T desired, std::memory_order = std::memory_order_seq_cst) noexcept {
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
+                             std::memory_order = std::memory_order_seq_cst) noexcept {
     return compare_exchange_strong(expected, desired);
   }
 
