@@ -1,99 +1,89 @@
 // SPDX-License-Identifier: BSL-1.0
-// What `co_await pool.acquire(n)` costs when a key is ready, against awaiting a child coroutine that does nothing, and
-// against `try_acquire`, which needs no coroutine. Every loop runs inside one coroutine.
+// What `co_await pool.acquire(n)` and its settle cost when a key is ready, against awaiting a child coroutine that does
+// nothing, and against `try_acquire`, which needs no coroutine. Every loop runs inside one coroutine.
 //
 // An acquire that went through the scheduler would be seen: the context counts the handlers that it runs.
-#include "medians.hpp"
-#include <rondo/key_pool.hpp>
+#include "rotation.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 
-#include <benchmark/benchmark.h>
-
-#include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <string>
+#include <memory>
 
 namespace {
 
+using namespace bench;
 namespace asio = boost::asio;
 
-constexpr std::int64_t reserved = 200;
-constexpr std::int64_t cost = 170;
-
-struct fixture {
-  fixture() {
-    for (int i = 0; i < 8; ++i) {
-      pool.add({.name = "key-" + std::to_string(i),
-                .secret = rondo::secret{"sk_" + std::to_string(i)},
-                .limits = {.quota = 1'000'000'000'000'000}});
-    }
-  }
-
-  asio::io_context context{1};
-  rondo::key_pool pool{context.get_executor()};
-};
+using contender = rondo_contender<own_clock>;
+using loop = asio::awaitable<books>(contender&, std::uint64_t times);
 
 asio::awaitable<void> nothing() {
   co_return;
 }
 
-asio::awaitable<void> await_nothing(benchmark::State& state, rondo::key_pool&) {
-  for ([[maybe_unused]] auto _ : state) {
+asio::awaitable<books> await_nothing(contender&, std::uint64_t times) {
+  for (std::uint64_t i = 0; i < times; ++i) {
     co_await nothing();
   }
+  co_return books{};
 }
 
-asio::awaitable<void> await_acquire(benchmark::State& state, rondo::key_pool& pool) {
-  for ([[maybe_unused]] auto _ : state) {
-    rondo::lease lease = co_await pool.acquire(reserved);
+asio::awaitable<books> await_acquire(contender& rondo, std::uint64_t times) {
+  books done;
+  for (; done.granted < times; ++done.granted) {
+    rondo::lease lease = co_await rondo.pool().acquire(reserved);
+    keep(lease.secret().data());
+    auto const cost = cost_of(done.granted);
     lease.settle(cost);
+    done.charged += cost;
   }
+  co_return done;
 }
 
-asio::awaitable<void> try_acquire(benchmark::State& state, rondo::key_pool& pool) {
-  for ([[maybe_unused]] auto _ : state) {
-    auto lease = pool.try_acquire(reserved);
-    lease->settle(cost);
+asio::awaitable<books> try_acquire(contender& rondo, std::uint64_t times) {
+  books done;
+  for (; done.granted < times; ++done.granted) {
+    auto lease = rondo.acquire();
+    keep(contender::secret(lease).data());
+    auto const cost = cost_of(done.granted);
+    contender::settle(lease, cost);
+    done.charged += cost;
   }
-  co_return;
+  co_return done;
 }
 
-using loop = asio::awaitable<void>(benchmark::State&, rondo::key_pool&);
-
-template <loop* Body> void run(benchmark::State& state) {
-  fixture f;
-  asio::co_spawn(f.context, Body(state, f.pool), [](std::exception_ptr e) {
-    if (e) {
-      std::rethrow_exception(e);
-    }
-  });
-  auto const handlers = f.context.run();
-  bench::check(handlers < 10, "a ready key was handed over by the scheduler");
-  if (Body != &await_nothing) {
-    std::int64_t charged = 0;
-    std::uint64_t granted = 0;
-    for (auto const& key : f.pool.snapshot()) {
-      charged += key.character_count;
-      granted += key.requests;
-    }
-    bench::check(granted == static_cast<std::uint64_t>(state.iterations()), "not every acquire was counted");
-    bench::check(charged == state.iterations() * cost, "the charges do not add up");
-  }
+void enter_loop(contest& into, char const* name, loop* body) {
+  auto const it = std::make_shared<server<contender>>([] { return std::make_unique<contender>(field{8, 8}); });
+  into.enter(
+      name, 1,
+      [=](std::uint64_t times) {
+        auto& rondo = it->contender();
+        auto const start = clock_type::now();
+        asio::co_spawn(rondo.context(), body(rondo, times), [&](std::exception_ptr const& e, books const& done) {
+          check(!e, "an acquire has failed");
+          it->expect(done);
+        });
+        rondo.context().restart();
+        auto const handlers = rondo.context().run();
+        auto const took = ns_since(start);
+        check(handlers < 10, "a ready key was handed over by the scheduler");
+        return took / static_cast<double>(times);
+      },
+      [it] { it->audit(); });
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  benchmark::RegisterBenchmark("await_nothing", &run<&await_nothing>);
-  benchmark::RegisterBenchmark("await_acquire", &run<&await_acquire>);
-  benchmark::RegisterBenchmark("try_acquire", &run<&try_acquire>);
-  bench::medians results;
-  bench::run(results, argc, argv);
-  results.print_ratio("await_acquire_to_await_nothing", "await_acquire", "await_nothing");
-  results.print_ratio("await_acquire_to_try_acquire", "await_acquire", "try_acquire");
-  return bench::wrong() ? 1 : 0;
+  contest all{argc, argv};
+  enter_loop(all, "await_nothing", &await_nothing);
+  enter_loop(all, "await_acquire", &await_acquire);
+  enter_loop(all, "try_acquire", &try_acquire);
+  auto const seen = all.run();
+  seen.print_ratio("await_acquire_to_await_nothing", "await_acquire", "await_nothing");
+  seen.print_ratio("await_acquire_to_try_acquire", "await_acquire", "try_acquire");
+  return wrong() ? 1 : 0;
 }

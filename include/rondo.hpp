@@ -14,9 +14,11 @@
 #include <rondo/outcome.hpp>
 #include <rondo/pool_snapshot.hpp>
 #include <rondo/proxy_rotator.hpp>
+#include <rondo/renewal.hpp>
 #include <rondo/request.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/status_json.hpp>
 #include <rondo/strategy.hpp>
 #include <rondo/subscription.hpp>
+#include <rondo/time_zone.hpp>
 #include <rondo/version.hpp>

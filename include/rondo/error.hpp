@@ -33,7 +33,7 @@ enum class error {
   duplicate_name,
   /// Two keys of one account were given different limits.
   conflicting_limits,
-  /// No key, account or proxy has this name.
+  /// No key, account, proxy or time zone has this name.
   unknown_name,
   /// A lease, parameter or setting is outside its documented range.
   invalid_argument,

@@ -41,6 +41,10 @@ struct pool_options {
   std::chrono::steady_clock::duration cooldown = std::chrono::seconds{60};
   /// Longest rest that doubling leads to. Default 1 h.
   std::chrono::steady_clock::duration most_cooldown = std::chrono::hours{1};
+  /// A key of which so many requests failed within `failure_period` is held back for as long, before its provider
+  /// blocks it; transport errors do not count. 0 = any number, the default.
+  std::uint32_t most_failures = 0;
+  std::chrono::steady_clock::duration failure_period = std::chrono::seconds{30};
   clock_source const* clock = nullptr; ///< must outlive pool and leases; null = the system's
   std::uint64_t seed = 0;              ///< of the jitter; 0 = from the system
 };
@@ -106,9 +110,7 @@ public:
   /// rondo::lease lease = co_await pool.acquire({.tokens = 200, .timeout = 2s});
   /// \endcode
   [[nodiscard]] boost::asio::awaitable<lease> acquire(request const& r) { return acquire_impl(to_demand(r)); }
-  [[nodiscard]] boost::asio::awaitable<lease> acquire(std::int64_t tokens) {
-    return acquire(request{.tokens = tokens});
-  }
+  [[nodiscard]] boost::asio::awaitable<lease> acquire(std::int64_t tokens) { return acquire_impl(tokens); }
 
   /// The same with any completion token: `void(error_code, lease)`. The handler is never called from within this
   /// function. On failure the lease is empty and its `retry_after()` says when to come back.
@@ -133,7 +135,12 @@ public:
     return try_take(to_demand(r), avoid);
   }
   [[nodiscard]] std::optional<lease> try_acquire(std::int64_t tokens) {
-    return try_take(to_demand({.tokens = tokens}), {});
+    std::optional<lease> out{std::in_place};
+    if (!detail::lease_factory::try_take(*ring_, tokens, *out)) [[unlikely]] {
+      ring_->found_nothing();
+      out.reset();
+    }
+    return out;
   }
 
   // --- keys
@@ -146,6 +153,10 @@ public:
   bool remove(std::string_view name) { return ring_->remove(name); }
   /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
+  /// Replaces the limits that a key's account has for one lane. \throws system_error with `unknown_name`.
+  void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
+    ring_->set_lane_limits(key, lane, l);
+  }
   /// Takes a key out of use, or back into it. \throws system_error with `unknown_name`.
   void set_disabled(std::string_view key, bool disabled) { ring_->set_disabled(key, disabled); }
   /// Makes an invalid key usable again. \throws system_error with `unknown_name`.
@@ -167,6 +178,16 @@ public:
   /// What is known to be left, all settled requests included. \throws system_error with `unknown_name`.
   void set_balance(std::string_view key, balance const& b) { ring_->set_balance(key, b, {}); }
 
+  /// When the first key that rests until a known time comes back: the time of `steady_clock` (of the injected clock).
+  /// Empty when none rests, or nobody knows for how long. Does not wait; constant cost.
+  [[nodiscard]] std::optional<steady_time> next_return() const noexcept {
+    auto const at = ring_->next_return();
+    if (at == detail::never) {
+      return {};
+    }
+    return steady_time{std::chrono::duration_cast<steady_time::duration>(std::chrono::nanoseconds{at})};
+  }
+
   void set_strategy(strategy s) noexcept { ring_->set_strategy(s); }
   /// See `pool_options::cooldown`.
   void set_cooldown(std::chrono::steady_clock::duration base) noexcept {
@@ -180,10 +201,10 @@ public:
 
   /// Calls `f` for every event from now on, in order, on the pool's executor, until the subscription ends. `f` may be
   /// called by one thread at a time only, whatever the executor.
-  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) { return ring_->events().add(std::move(f)); }
+  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) { return ring_->on_event(std::move(f)); }
   /// Calls `f` when the state of a key has changed for the first time since the last `snapshot`, on the thread that
   /// changed it, which may be in the middle of a settle: `f` must only make a note or post, and not throw.
-  [[nodiscard]] subscription on_change(std::function<void()> f) { return ring_->changes().add(std::move(f)); }
+  [[nodiscard]] subscription on_change(std::function<void()> f) { return ring_->on_change(std::move(f)); }
 
   /// Looks again at those who wait. Only needed after an injected clock was moved.
   void wake() { ring_->wake(); }
@@ -194,6 +215,8 @@ private:
     out.strategy = o.strategy;
     out.cooldown = std::chrono::nanoseconds{o.cooldown}.count();
     out.most_cooldown = std::chrono::nanoseconds{o.most_cooldown}.count();
+    out.most_failures = o.most_failures;
+    out.failure_period = std::chrono::nanoseconds{o.failure_period}.count();
     out.clock = o.clock ? o.clock : &system_clocks();
     out.seed = o.seed;
     return out;
@@ -202,7 +225,8 @@ private:
   [[nodiscard]] detail::demand to_demand(request const& r) {
     detail::demand out;
     out.tokens = r.tokens;
-    out.lane = ring_->lane_id(r.lane);
+    out.in = &ring_->lane_of(r.lane);
+    out.affinity = r.affinity.hash();
     out.needs = r.needs;
     out.unsent = r.unsent;
     if (r.timeout != std::chrono::steady_clock::duration::max()) {
@@ -212,19 +236,32 @@ private:
   }
 
   [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
-    detail::grant g;
-    if (want.tokens < 0 || !ring_->try_take(want, g, avoid)) {
+    std::optional<lease> out{std::in_place};
+    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid)) [[unlikely]] {
       ring_->found_nothing();
-      return {};
+      out.reset();
     }
-    return detail::lease_factory::make(*ring_, g, want);
+    return out;
   }
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
-    detail::grant g;
-    if (want.tokens >= 0 && ring_->try_take(want, g)) {
-      co_return detail::lease_factory::make(*ring_, g, want);
+    lease out;
+    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, out)) [[unlikely]] {
+      out = co_await wait_impl(want);
     }
+    co_return out;
+  }
+
+  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
+    lease out;
+    if (!detail::lease_factory::try_take(*ring_, tokens, out)) [[unlikely]] {
+      out = co_await wait_impl(to_demand({.tokens = tokens}));
+    }
+    co_return out;
+  }
+
+  /// Apart from `acquire_impl`, whose frame must be small enough for Asio to recycle.
+  [[nodiscard]] boost::asio::awaitable<lease> wait_impl(detail::demand want) {
     auto [ec, got] =
         co_await initiate(want, boost::asio::as_tuple(boost::asio::use_awaitable_t<boost::asio::any_io_executor>{}));
     if (ec) {

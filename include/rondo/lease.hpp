@@ -4,6 +4,7 @@
 #include <rondo/balance.hpp>
 #include <rondo/capability.hpp>
 #include <rondo/detail/key_ring.hpp>
+#include <rondo/detail/tick.hpp>
 #include <rondo/outcome.hpp>
 
 #include <algorithm>
@@ -29,10 +30,10 @@ class lease_factory;
 /// allocate nothing and do not throw, except where said.
 class [[nodiscard]] lease {
 public:
-  lease() noexcept = default;
+  lease() noexcept {} // not defaulted: that would clear the whole object first, member by member or not
   lease(lease&& other) noexcept
       : ring_{std::exchange(other.ring_, nullptr)}, key_{other.key_}, grant_{other.grant_},
-        retry_after_{other.retry_after_} {}
+        retry_after_{other.retry_after_}, counted_by_key_{other.counted_by_key_} {}
   lease& operator=(lease&& other) noexcept {
     if (this != &other) {
       drop();
@@ -40,6 +41,7 @@ public:
       key_ = other.key_;
       grant_ = other.grant_;
       retry_after_ = other.retry_after_;
+      counted_by_key_ = other.counted_by_key_;
     }
     return *this;
   }
@@ -67,7 +69,12 @@ public:
   /// Tokens reserved.
   [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.what.tokens : 0; }
   /// In the empty lease of a failed `async_acquire`: time until a key is expected to serve, empty when unknown.
-  [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept { return retry_after_; }
+  [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept {
+    if (retry_after_ == detail::never) {
+      return {};
+    }
+    return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::nanoseconds{retry_after_});
+  }
 
   /// The request leaves now: rates count it from here, if it was acquired with `request::unsent`.
   void mark_sent() noexcept {
@@ -87,7 +94,9 @@ public:
   /// The request never left: everything is given back, the request count too. Ends the lease.
   void refund() noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      key_->requests.fetch_sub(1, std::memory_order_relaxed);
+      if (counted_by_key_) {
+        key_->requests.fetch_sub(1, std::memory_order_relaxed);
+      }
       ring->refund(grant_);
     }
   }
@@ -132,9 +141,6 @@ public:
 private:
   friend class detail::lease_factory;
 
-  lease(detail::key_ring& ring, detail::key_record& key, detail::grant const& g) noexcept
-      : ring_{&ring}, key_{&key}, grant_{g} {}
-
   void drop() noexcept {
     if (ring_) {
       settle(grant_.what.tokens);
@@ -144,7 +150,8 @@ private:
   detail::key_ring* ring_ = nullptr;
   detail::key_record* key_ = nullptr;
   detail::grant grant_;
-  std::optional<std::chrono::steady_clock::duration> retry_after_;
+  detail::tick retry_after_ = detail::never;
+  bool counted_by_key_ = false; ///< a refund must tell the key too
 };
 
 } // namespace rondo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rondo/clock.hpp>
+#include <rondo/renewal.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -12,14 +13,16 @@ namespace rondo {
 ///
 /// Rates hold in every interval of their length (sliding windows), not per calendar minute or day.
 struct limits {
-  std::uint32_t requests_per_second = 0;  ///< requests in any 1 s; 0 = none
-  std::uint32_t requests_per_minute = 0;  ///< requests in any 60 s; 0 = none
-  std::uint32_t tokens_per_minute = 0;    ///< tokens in any 60 s; 0 = none
-  std::uint32_t requests_per_day = 0;     ///< requests in any 24 h; 0 = none
-  std::uint32_t tokens_per_day = 0;       ///< tokens in any 24 h; 0 = none
-  std::uint32_t concurrency = 0;          ///< leases out at once; 0 = none
-  std::int64_t quota = 0;                 ///< tokens until the reset; 0 = none
-  std::optional<wall_time> quota_reset{}; ///< when the whole quota returns; empty = never by itself
+  std::uint32_t requests_per_second = 0; ///< requests in any 1 s; 0 = none
+  std::uint32_t requests_per_minute = 0; ///< requests in any 60 s; 0 = none
+  std::uint32_t tokens_per_minute = 0;   ///< tokens in any 60 s; 0 = none
+  std::uint32_t requests_per_day = 0;    ///< requests in any 24 h; 0 = none
+  std::uint32_t tokens_per_day = 0;      ///< tokens in any 24 h; 0 = none
+  std::uint32_t concurrency = 0;         ///< leases out at once; 0 = none
+  std::int64_t quota = 0;                ///< tokens until the reset; 0 = none
+  std::optional<wall_time>
+      quota_reset{};       ///< when the whole quota returns for the first time; empty = by `quota_renewal`
+  renewal quota_renewal{}; ///< when it returns again and again; the default: it does not
 
   friend bool operator==(limits const&, limits const&) = default;
 };

@@ -30,6 +30,12 @@ enum class key_status : std::uint8_t { active, rate_limited, exhausted, invalid,
   return "unknown";
 }
 
+/// A lane that an account must leave alone for a while.
+struct lane_rest {
+  std::string lane;
+  wall_time until;
+};
+
 /// One key at the moment of the snapshot. Counts of tokens, the quota and the cooldown are the account's, and so the
 /// same for all its keys.
 struct key_state {
@@ -44,7 +50,8 @@ struct key_state {
   bool is_over_limit = false;              ///< nothing is left of the quota
   bool is_near_limit = false;              ///< 80 % or more of the quota are spent
   std::optional<wall_time> next_reset;     ///< when the quota returns
-  std::optional<wall_time> cooldown_until; ///< end of the rest, while there is one
+  std::optional<wall_time> cooldown_until; ///< end of the rest, while there is one; of the longest, if lanes rest
+  std::vector<lane_rest> resting_lanes;    ///< those that rest although the account may not
   std::optional<wall_time> balance_set;    ///< when a balance was last set from outside
   std::uint32_t in_flight = 0;             ///< leases out, of the account
   std::uint64_t requests = 0;              ///< leases given and not refunded, of this key

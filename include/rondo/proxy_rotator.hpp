@@ -76,7 +76,7 @@ public:
     auto& s = add_slot();
     limits l;
     l.concurrency = params.concurrency;
-    table().set_limits(s, l, false, 0, 0);
+    table().set_limits(s, l, false, 0);
     by_name_.emplace(params.name, index);
     records_[index].params = std::move(params);
     set_population(by_name_.size());
@@ -116,7 +116,7 @@ public:
         auto const& s = table()[i];
         auto const word = s.gate.load(std::memory_order_relaxed);
         out.push_back({records_[i].params.name, s.cool_until.load(std::memory_order_relaxed) > at, gate::leases(word),
-                       gate::grants(word), s.failures.load(std::memory_order_relaxed)});
+                       s.granted(), s.failures.load(std::memory_order_relaxed)});
       }
     }
     return out;
@@ -230,8 +230,10 @@ public:
   /// The next proxy that is well, or empty when all rest, are full, or are in `avoid` (by `proxy_lease::id`).
   /// Lock-free.
   [[nodiscard]] std::optional<proxy_lease> try_acquire(std::span<std::uint32_t const> avoid = {}) {
+    detail::demand want;
+    want.in = &ring_->lanes().unnamed();
     detail::grant g;
-    if (!ring_->try_take({}, g, avoid)) {
+    if (!ring_->try_take(want, g, avoid)) {
       return {};
     }
     return proxy_lease{*ring_, g};

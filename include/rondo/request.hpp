@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/affinity.hpp>
 #include <rondo/capability.hpp>
 
 #include <chrono>
@@ -16,6 +17,8 @@ struct request {
   /// Longest wait; zero or less: not at all. The default waits for ever.
   std::chrono::steady_clock::duration timeout = std::chrono::steady_clock::duration::max();
   capability_set needs{}; ///< keys that are barred from any of these are passed over
+  /// Requests of the same affinity go to the same key while it can serve; a text or a number. Not kept beyond its hash.
+  rondo::affinity affinity{};
   /// The caller will say with `lease::mark_sent` when the request leaves: until then it counts in every window of the
   /// rates, from then on for one period. Without it the period begins with the acquire.
   bool unsent = false;

@@ -180,20 +180,6 @@ BOOST_AUTO_TEST_CASE(only_limits_that_are_used_up_have_a_reset) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(midnight_in_california) {
-  using rondo::detail::next_pacific_midnight;
-  BOOST_TEST((next_pacific_midnight(at(2026, 11, 21, 12h)) == at(2026, 11, 22, 8h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 11, 21, 7h + 59min + 59s)) == at(2026, 11, 21, 8h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 11, 21, 8h)) == at(2026, 11, 22, 8h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 7, 1, 6h)) == at(2026, 7, 1, 7h)));
-  // 2026: daylight time from March 8 to November 1
-  BOOST_TEST((next_pacific_midnight(at(2026, 3, 8, 7h)) == at(2026, 3, 8, 8h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 3, 8, 9h)) == at(2026, 3, 9, 7h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 10, 31, 12h)) == at(2026, 11, 1, 7h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 11, 1, 7h)) == at(2026, 11, 2, 8h)));
-  BOOST_TEST((next_pacific_midnight(at(2026, 12, 31, 12h)) == at(2027, 1, 1, 8h)));
-}
-
 BOOST_AUTO_TEST_CASE(dates_are_written_and_read_back) {
   using rondo::detail::parse_iso_date;
   using rondo::detail::to_rfc3339;

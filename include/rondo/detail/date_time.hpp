@@ -218,26 +218,6 @@ private:
   return out;
 }
 
-/// The next midnight in America/Los_Angeles strictly after `now`: where Google's daily quotas return.
-///
-/// US rules since 2007: daylight time from the second Sunday of March to the first Sunday of November, both at 2:00
-/// local time, so that every midnight has one meaning.
-[[nodiscard]] constexpr wall_time next_pacific_midnight(wall_time now) noexcept {
-  using namespace std::chrono;
-  auto const midnight_of = [](sys_days day) {
-    auto const year = year_month_day{day}.year();
-    auto const begin = sys_days{year / March / Sunday[2]};
-    auto const end = sys_days{year / November / Sunday[1]};
-    return wall_time{day} + (day > begin && day <= end ? hours{7} : hours{8});
-  };
-  // the local date is that of UTC or the day before
-  auto day = floor<days>(now) - days{1};
-  while (midnight_of(day) <= now) {
-    day += days{1};
-  }
-  return midnight_of(day);
-}
-
 /// The first instant of the next month in UTC.
 [[nodiscard]] constexpr wall_time next_month(wall_time now) noexcept {
   using namespace std::chrono;

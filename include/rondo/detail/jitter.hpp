@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/detail/mixing.hpp>
 #include <rondo/detail/tick.hpp>
 
 #include <algorithm>
@@ -27,10 +28,8 @@ public:
 
 private:
   [[nodiscard]] std::uint64_t next() noexcept {
-    auto z = state_.fetch_add(0x9e3779b97f4a7c15, std::memory_order_relaxed) + 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    constexpr std::uint64_t step = 0x9e3779b97f4a7c15;
+    return mixed(state_.fetch_add(step, std::memory_order_relaxed) + step);
   }
 
   std::atomic<std::uint64_t> state_;

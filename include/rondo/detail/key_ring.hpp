@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/affinity.hpp>
 #include <rondo/balance.hpp>
 #include <rondo/capability.hpp>
 #include <rondo/detail/alarm.hpp>
+#include <rondo/detail/lanes.hpp>
+#include <rondo/detail/mixing.hpp>
 #include <rondo/detail/pool_core.hpp>
 #include <rondo/detail/stable_array.hpp>
 #include <rondo/error.hpp>
@@ -15,6 +18,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/config.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -40,7 +44,11 @@ struct key_params {
   std::string name{};     ///< unique in the pool, not empty; appears in status and logs
   rondo::secret secret{}; ///< not empty
   std::string account{};  ///< whose limits, balance and cooldown it shares; empty = an account of its own
-  rondo::limits limits{}; ///< of the account; must be the same for all keys that name it
+  rondo::limits limits{}; ///< of the account, over all its lanes; must be the same for all keys that name it
+  /// Of single lanes, besides those of the account; must be the same for all keys of the account.
+  std::map<std::string, rondo::limits> lanes{};
+  rondo::limits lane_limits{}; ///< of each lane that is not in `lanes`; must be the same for all keys of the account
+  std::uint32_t weight = 1;    ///< the account's share under `strategy::weighted`, as its first key says; 0 counts as 1
   std::optional<std::int64_t> remaining{};    ///< tokens left now; without a quota it is taken as the quota too
   std::optional<wall_time> exhausted_until{}; ///< rests until then, as if the provider had said so
   capability_set barred{};                    ///< what it cannot be used for
@@ -52,11 +60,12 @@ namespace detail {
 struct key_record {
   key_params params;
   std::uint32_t slot = 0;
+  std::uint64_t id = 0; ///< from its name
   std::string masked;
   std::atomic<bool> invalid{false};
   std::atomic<bool> disabled{false};
   std::atomic<std::uint32_t> barred{0};
-  std::atomic<std::uint64_t> requests{0};
+  std::atomic<std::uint64_t> requests{0}; ///< of the first key of an account, what the others leave of its slot's
   std::atomic<std::uint64_t> failures{0};
 
   [[nodiscard]] bool usable() const noexcept {
@@ -69,13 +78,27 @@ using key_list = std::vector<key_record*>;
 struct account_record {
   std::string name;
   rondo::limits limits;
+  std::map<std::string, rondo::limits, std::less<>> lanes;
+  rondo::limits lane_limits;
   bool metered_by_balance = false; ///< has no quota of its own, but a balance
   std::optional<wall_time> balance_set;
   key_list members;
-  /// What `members` was when it last had any. Replaced, never changed; who holds a lease may read it.
-  std::atomic<key_list const*> keys{nullptr};
+  std::atomic<std::uint32_t> turn{0}; ///< of its keys
+  std::uint64_t requests_of_removed_keys = 0;
+  /// The last of them is what `members` was when it last had any. Replaced, never changed; who holds a lease may read
+  /// it.
   std::vector<std::unique_ptr<key_list const>> lists;
   std::vector<std::unique_ptr<key_record>> retired; ///< wiped when no lease is out
+
+  /// Keys that share an account have the same limits.
+  [[nodiscard]] bool agrees_with(key_params const& p) const {
+    return members.empty() || (limits == p.limits && lane_limits == p.lane_limits &&
+                               std::equal(lanes.begin(), lanes.end(), p.lanes.begin(), p.lanes.end()));
+  }
+  [[nodiscard]] rondo::limits const& limits_of(std::string_view lane) const {
+    auto const at = lanes.find(lane);
+    return at == lanes.end() ? lane_limits : at->second;
+  }
 };
 
 /// Delivers events in order on the pool's executor.
@@ -83,7 +106,6 @@ class event_queue : public std::enable_shared_from_this<event_queue> {
 public:
   explicit event_queue(boost::asio::any_io_executor executor) : executor_{std::move(executor)} {}
 
-  [[nodiscard]] bool wanted() const noexcept { return subscribers_.any(); }
   [[nodiscard]] subscription add(std::function<void(event const&)> f) { return subscribers_.add(std::move(f)); }
 
   void push(event e) {
@@ -135,8 +157,6 @@ public:
         alarm_{std::make_shared<detail::alarm>(executor, *this)}, events_{std::make_shared<event_queue>(executor)} {}
 
   [[nodiscard]] boost::asio::any_io_executor get_executor() const { return *executor_; }
-  [[nodiscard]] event_queue& events() noexcept { return *events_; }
-  [[nodiscard]] subscribers<>& changes() noexcept { return changes_; }
 
   void shut_down() {
     alarm_->detach();
@@ -145,36 +165,24 @@ public:
     close();
   }
 
-  /// The key that a fresh grant is for.
-  [[nodiscard]] key_record& choose(grant const& g, capability_set needs) noexcept {
-    auto const& keys = *accounts_[g.from->index].keys.load(std::memory_order_seq_cst); // pairs with publish()
-    auto* chosen = keys.front();
-    if (keys.size() > 1) {
-      chosen = keys[g.serial % keys.size()];
-      for (std::size_t i = 0; i < keys.size(); ++i) {
-        auto* const candidate = keys[(g.serial + i) % keys.size()];
-        auto const barred = capability_set::from_bits(candidate->barred.load(std::memory_order_relaxed));
-        if (candidate->usable() && !barred.intersects(needs)) {
-          chosen = candidate;
-          break;
-        }
-      }
+  /// The key that a fresh grant is for. `counted` tells whether the key itself counts its requests.
+  [[nodiscard]] BOOST_FORCEINLINE key_record& choose(grant const& g, capability_set needs, std::uint64_t affinity,
+                                                     bool& counted) noexcept {
+    auto const owner = g.from->owner.load(std::memory_order_seq_cst); // pairs with publish()
+    counted = (owner & several) != 0;
+    auto& chosen = counted ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), g, needs, affinity)
+                           : *reinterpret_cast<key_record*>(owner);
+    if (observed_.load(std::memory_order_relaxed)) [[unlikely]] {
+      tell_rotation(chosen);
     }
-    chosen->requests.fetch_add(1, std::memory_order_relaxed);
-    if (events_->wanted()) {
-      all_unavailable_.store(false, std::memory_order_relaxed);
-      if (last_key_.exchange(chosen, std::memory_order_relaxed) != chosen) {
-        events_->push({event_kind::key_rotated, chosen->params.name, accounts_[g.from->index].name});
-      }
-    }
-    return *chosen;
+    return chosen;
   }
 
   [[nodiscard]] std::string_view account_name(std::uint32_t slot) const noexcept { return accounts_[slot].name; }
 
   /// Nothing could be taken; tells the observers once, if that is because all are resting.
   void found_nothing() noexcept {
-    if (!events_->wanted() || all_unavailable_.load(std::memory_order_relaxed)) {
+    if (!observed_.load(std::memory_order_relaxed) || all_unavailable_.load(std::memory_order_relaxed)) [[likely]] {
       return;
     }
     auto const at = now();
@@ -188,6 +196,24 @@ public:
     if (!all_unavailable_.exchange(true, std::memory_order_relaxed)) {
       events_->push({event_kind::all_unavailable, {}, {}});
     }
+  }
+
+  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) {
+    observed_.store(true, std::memory_order_relaxed);
+    return events_->add(std::move(f));
+  }
+  [[nodiscard]] subscription on_change(std::function<void()> f) {
+    expect_charges();
+    return changes_.add(std::move(f));
+  }
+
+  /// The lane of that name; a new one gets the limits that the accounts have for lanes they do not know.
+  [[nodiscard]] lane& lane_of(std::string_view name) {
+    if (auto* const known = lanes().find(name)) [[likely]] {
+      return *known;
+    }
+    std::lock_guard const lock{admin_};
+    return find_or_add_lane(name);
   }
 
   /// Something that stores keep has changed.
@@ -211,12 +237,19 @@ public:
     auto const id = params.account.empty() ? "key\n" + params.name : "account\n" + params.account;
     auto const known = account_ids_.find(id);
     auto const fresh = known == account_ids_.end();
-    if (!fresh && !accounts_[known->second].members.empty() && accounts_[known->second].limits != params.limits) {
+    if (!fresh && !accounts_[known->second].agrees_with(params)) {
       throw boost::system::system_error{error::conflicting_limits, "account '" + params.account + "'"};
     }
     auto const index = fresh ? new_account(id, params) : known->second;
     auto& account = accounts_[index];
     auto& s = table()[index];
+    if (fresh || account.members.empty()) {
+      s.weight.store(params.weight, std::memory_order_relaxed);
+      account.lanes.clear();
+      account.lanes.insert(params.lanes.begin(), params.lanes.end());
+      account.lane_limits = params.lane_limits;
+      apply_lane_limits(index);
+    }
     if (fresh) {
       account.limits = params.limits;
       apply_limits(index, params.remaining.value_or(params.limits.quota), params.remaining.has_value());
@@ -230,6 +263,7 @@ public:
     }
     auto record = std::make_unique<key_record>();
     record->slot = index;
+    record->id = affinity{params.name}.hash();
     record->masked = params.secret.masked();
     record->barred.store(params.barred.bits(), std::memory_order_relaxed);
     record->disabled.store(params.disabled, std::memory_order_relaxed);
@@ -238,7 +272,7 @@ public:
     order_.push_back(key);
     keys_.emplace(key->params.name, std::move(record));
     account.members.push_back(key);
-    publish(account);
+    publish(index);
     if (key->params.exhausted_until && *key->params.exhausted_until > clock().wall_now()) {
       auto const rest = std::chrono::nanoseconds{*key->params.exhausted_until - clock().wall_now()}.count();
       table().cool(s, rest_kind::exhausted, after(now(), rest), now());
@@ -257,13 +291,14 @@ public:
     }
     auto const index = at->second->slot;
     auto& account = accounts_[index];
+    account.requests_of_removed_keys += requests_of(*at->second);
     std::erase(account.members, at->second.get());
     std::erase(order_, at->second.get());
     last_key_.store(nullptr, std::memory_order_relaxed);
     account.retired.push_back(std::move(at->second));
     keys_.erase(at);
     update(index); // before the list changes: with its last key gone the slot is off, and nobody reads the list
-    publish(account);
+    publish(index);
     table()[index].gate.fetch_or(gate::retired, std::memory_order_seq_cst);
     wipe_retired(index);
     lock.unlock();
@@ -277,6 +312,19 @@ public:
     auto const index = find(key).slot;
     change_limits(index, l);
     update(index);
+    lock.unlock();
+    freed(table()[index]);
+  }
+
+  void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
+    std::unique_lock lock{admin_};
+    auto const index = find(key).slot;
+    auto& account = accounts_[index];
+    account.lanes.insert_or_assign(std::string{lane}, l);
+    for (auto* const k : account.members) {
+      k->params.lanes.insert_or_assign(std::string{lane}, l);
+    }
+    apply_lane_limits(find_or_add_lane(lane), index, l);
     lock.unlock();
     freed(table()[index]);
   }
@@ -307,9 +355,7 @@ public:
     std::lock_guard const lock{admin_};
     return find(key).params.secret;
   }
-  [[nodiscard]] std::int64_t charged_to(std::string_view key) {
-    return table()[slot_of(key)].charged.load(std::memory_order_seq_cst);
-  }
+  [[nodiscard]] std::int64_t charged_to(std::string_view key) { return table()[slot_of(key)].charged(); }
 
   void set_balance(std::string_view key, balance const& b, std::optional<std::int64_t> charged_before) {
     set_balance(slot_of(key), b, charged_before);
@@ -353,7 +399,7 @@ private:
     if (kind == event_kind::recovered) {
       all_unavailable_.store(false, std::memory_order_relaxed);
     }
-    if (events_->wanted()) {
+    if (observed_.load(std::memory_order_relaxed)) {
       events_->push({kind, {}, accounts_[g.from->index].name});
     }
   }
@@ -372,8 +418,8 @@ private:
     }
     s.gate.fetch_and(~gate::retired, std::memory_order_seq_cst);
     accounts_[index].retired.clear();
-    auto const* current = accounts_[index].keys.load(std::memory_order_relaxed);
-    std::erase_if(accounts_[index].lists, [&](auto const& list) { return list.get() != current; });
+    auto& lists = accounts_[index].lists;
+    lists.erase(lists.begin(), lists.end() - 1);
   }
 
 public:
@@ -386,7 +432,7 @@ public:
       std::lock_guard const lock{admin_};
       update(k.slot);
     }
-    if (events_->wanted()) {
+    if (observed_.load(std::memory_order_relaxed)) {
       events_->push({event_kind::invalid, k.params.name, accounts_[k.slot].name});
     }
     note_change();
@@ -422,12 +468,97 @@ private:
     return index;
   }
 
-  static void publish(account_record& account) {
+  static constexpr std::uintptr_t several = 1; ///< marks in `slot::owner` a list of keys instead of a key
+
+  /// Turns about, except that an affinity stays with its key; a key that cannot do the work is passed over.
+  [[nodiscard]] BOOST_NOINLINE key_record& choose_one_of(key_list const& keys, grant const& g, capability_set needs,
+                                                         std::uint64_t affinity) noexcept {
+    auto const suits = [&](key_record const& k) {
+      auto const barred = capability_set::from_bits(k.barred.load(std::memory_order_relaxed));
+      return k.usable() && !barred.intersects(needs);
+    };
+    auto const turn = accounts_[g.from->index].turn.fetch_add(1, std::memory_order_relaxed);
+    auto* chosen = keys[turn % keys.size()];
+    if (affinity != 0) {
+      std::uint64_t best = 0;
+      for (auto* const k : keys) {
+        if (auto const score = mixed(affinity ^ k->id); suits(*k) && score >= best) {
+          best = score;
+          chosen = k;
+        }
+      }
+    } else {
+      for (std::size_t i = 1; i < keys.size() && !suits(*chosen); ++i) {
+        chosen = keys[(turn + i) % keys.size()];
+      }
+    }
+    chosen->requests.fetch_add(1, std::memory_order_relaxed);
+    return *chosen;
+  }
+
+  BOOST_NOINLINE void tell_rotation(key_record& chosen) {
+    all_unavailable_.store(false, std::memory_order_relaxed);
+    if (last_key_.exchange(&chosen, std::memory_order_relaxed) != &chosen) {
+      events_->push({event_kind::key_rotated, chosen.params.name, accounts_[chosen.slot].name});
+    }
+  }
+
+  /// The first key of an account does not count its requests itself: that would cost every acquire.
+  [[nodiscard]] std::uint64_t requests_of(key_record const& key) {
+    auto const& account = accounts_[key.slot];
+    if (account.members.front() != &key) {
+      return key.requests.load(std::memory_order_relaxed);
+    }
+    auto others = account.requests_of_removed_keys;
+    for (std::size_t i = 1; i < account.members.size(); ++i) {
+      others += account.members[i]->requests.load(std::memory_order_relaxed);
+    }
+    auto const all = table()[key.slot].granted();
+    return all > others ? all - others : 0;
+  }
+
+  void publish(std::uint32_t index) {
+    auto& account = accounts_[index];
+    auto& owner = table()[index].owner;
     if (account.members.empty()) {
       return;
     }
     account.lists.push_back(std::make_unique<key_list const>(account.members));
-    account.keys.store(account.lists.back().get(), std::memory_order_seq_cst); // pairs with choose()
+    auto const one = account.members.size() == 1;
+    owner.store(one ? reinterpret_cast<std::uintptr_t>(account.members.front())
+                    : reinterpret_cast<std::uintptr_t>(account.lists.back().get()) | several,
+                std::memory_order_seq_cst); // pairs with choose()
+  }
+
+  [[nodiscard]] lane& find_or_add_lane(std::string_view name) {
+    return lanes().find_or_add(name, [&](lane& fresh) {
+      for (std::uint32_t i = 0, n = table().size(); i < n; ++i) {
+        if (auto const& l = accounts_[i].limits_of(fresh.name); l != limits{}) {
+          apply_lane_limits(fresh, i, l);
+        }
+      }
+    });
+  }
+
+  void apply_lane_limits(std::uint32_t index) {
+    auto const& account = accounts_[index];
+    for (auto const& [name, l] : account.lanes) {
+      apply_lane_limits(find_or_add_lane(name), index, l);
+    }
+    lanes().for_each([&](lane& known) {
+      if (auto const& l = account.limits_of(known.name); l != limits{} || known.table.load(std::memory_order_relaxed)) {
+        apply_lane_limits(known, index, l);
+      }
+    });
+  }
+
+  void apply_lane_limits(lane& l, std::uint32_t index, limits const& what) {
+    if (&l == &lanes().unnamed()) {
+      return; // there are too many lanes
+    }
+    auto& t = lanes().table_of(l).slots;
+    auto const left = t[index].quota.load(std::memory_order_relaxed) - t[index].unspent();
+    t.set_limits(t[index], what, what.quota != 0, what.quota - left);
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
@@ -450,10 +581,7 @@ private:
     if (account.metered_by_balance) {
       l.quota = std::max(unspent, table()[index].quota.load(std::memory_order_relaxed));
     }
-    auto const coming = l.quota_reset && *l.quota_reset > clock().wall_now(); // one that is past has been in force
-    auto const reset = coming ? to_steady(*l.quota_reset) : 0;
-    table()[index].quota_reset_wall.store(coming ? to_ms(*l.quota_reset) : 0, std::memory_order_relaxed);
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent, reset);
+    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent);
   }
 
   void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
@@ -465,16 +593,17 @@ private:
       account.metered_by_balance = true;
       s.quota.store(std::max(b.limit, b.remaining), std::memory_order_relaxed);
       table().move_balance(s, b.remaining - s.unspent());
-      s.gate.fetch_or(gate::metered, std::memory_order_seq_cst);
+      table().set_metered(s, true);
     } else {
       if (b.limit > 0) {
         s.quota.store(b.limit, std::memory_order_relaxed);
+        table().set_metered(s, true); // what is near the limit has changed
       }
       // Requests that were under way when the provider looked may be in its figure or not. Any figure between "all of
       // them" and "none" agrees with our books; only what lies outside is news.
-      auto const base = s.base.load(std::memory_order_seq_cst);
-      auto const highest = base - charged_before.value_or(s.charged.load(std::memory_order_seq_cst));
-      auto const lowest = charged_before ? s.remaining.load(std::memory_order_seq_cst) : highest;
+      auto const unspent = s.unspent();
+      auto const highest = charged_before ? unspent + (s.charged() - *charged_before) : unspent;
+      auto const lowest = charged_before ? s.room(s.gate.load(std::memory_order_seq_cst)) : highest;
       if (b.remaining > highest) {
         table().move_balance(s, b.remaining - highest);
       } else if (b.remaining < lowest) {
@@ -482,8 +611,7 @@ private:
       }
     }
     if (b.reset && *b.reset > clock().wall_now()) {
-      s.quota_reset.store(to_steady(*b.reset), std::memory_order_seq_cst);
-      s.quota_reset_wall.store(to_ms(*b.reset), std::memory_order_relaxed);
+      table().set_reset(s, *b.reset);
     }
     auto cool = s.cool_until.load(std::memory_order_relaxed);
     if (b.remaining > 0 && cool > now() && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted) {
@@ -512,14 +640,6 @@ private:
     set_population(keys_.size());
   }
 
-  [[nodiscard]] static std::int64_t to_ms(wall_time t) noexcept {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
-  }
-  [[nodiscard]] static wall_time from_ms(std::int64_t ms) noexcept { return wall_time{std::chrono::milliseconds{ms}}; }
-  [[nodiscard]] tick to_steady(wall_time t) const noexcept {
-    return after(now(), std::chrono::nanoseconds{t - clock().wall_now()}.count());
-  }
-
   [[nodiscard]] key_state describe(key_record const& key, tick steady, wall_time wall) {
     auto& s = table()[key.slot];
     auto const& account = accounts_[key.slot];
@@ -529,22 +649,21 @@ private:
     auto const quota = s.quota.load(std::memory_order_relaxed);
     auto const unspent = s.unspent();
     auto const whole = s.cool_until.load(std::memory_order_relaxed);
-    auto const cool = std::max(whole, longest_lane_rest(s));
-    auto const reset = s.quota_reset_wall.load(std::memory_order_relaxed);
+    auto cool = whole;
     key_state out;
     out.name = key.params.name;
     out.short_key = key.masked;
     out.account = account.name;
     // a balance may be anything the provider says
     if (!metered) {
-      out.character_count = s.charged.load(std::memory_order_relaxed);
+      out.character_count = s.charged();
     } else if (unspent < 0 && quota > std::numeric_limits<std::int64_t>::max() + unspent) {
       out.character_count = std::numeric_limits<std::int64_t>::max();
     } else {
       out.character_count = quota - unspent;
     }
     out.in_flight = gate::leases(word);
-    out.requests = key.requests.load(std::memory_order_relaxed);
+    out.requests = requests_of(key);
     out.failures = key.failures.load(std::memory_order_relaxed);
     out.barred = capability_set::from_bits(key.barred.load(std::memory_order_relaxed));
     out.balance_set = account.balance_set;
@@ -556,13 +675,22 @@ private:
       out.is_over_limit = unspent <= 0;
       out.is_near_limit = out.usage_percentage >= 80;
     }
-    if (reset != 0) {
-      out.next_reset = from_ms(reset);
-    }
+    out.next_reset = table().next_reset(s);
+    auto const to_wall = [&](tick at) {
+      auto const rest = std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{at - steady});
+      return wall + std::min(rest, wall_time::max() - wall);
+    };
+    lanes().for_each([&](lane const& l) {
+      if (auto const* const t = l.table.load(std::memory_order_acquire)) {
+        if (auto const until = t->slots[key.slot].cool_until.load(std::memory_order_relaxed); until > steady) {
+          out.resting_lanes.push_back({l.name, to_wall(until)});
+          cool = std::max(cool, until);
+        }
+      }
+    });
     auto const cooling = cool > steady;
     if (cooling) {
-      auto const rest = std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{cool - steady});
-      out.cooldown_until = wall + std::min(rest, wall_time::max() - wall);
+      out.cooldown_until = to_wall(cool);
     }
     auto const exhausted = whole > steady && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted;
     out.status = key.disabled.load(std::memory_order_relaxed)  ? key_status::disabled
@@ -578,6 +706,7 @@ private:
   std::shared_ptr<detail::alarm> alarm_;
   std::shared_ptr<event_queue> events_;
   subscribers<> changes_;
+  std::atomic<bool> observed_{false}; ///< somebody once asked for events
   std::atomic<bool> dirty_{false};
   std::atomic<key_record*> last_key_{nullptr};
   std::atomic<bool> all_unavailable_{false};

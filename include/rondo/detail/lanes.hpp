@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <rondo/detail/stable_array.hpp>
+#include <rondo/clock.hpp>
+#include <rondo/detail/rotor.hpp>
+#include <rondo/detail/slot_table.hpp>
 #include <rondo/detail/tick.hpp>
+#include <rondo/detail/wait_line.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -12,108 +15,129 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rondo::detail {
 
-/// What rests although the account does not: one model at one account, or one model everywhere.
-struct lane {
-  struct rest {
-    std::atomic<tick> cool_until{0};
-    std::atomic<std::uint32_t> setbacks{0};
-  };
+/// The accounts' shares of one lane: limits, cooldowns, probation, everything a slot has.
+struct lane_table {
+  explicit lane_table(clock_source const& clock) noexcept : slots{clock} {}
 
+  slot_table<std::atomic> slots;
+  rotor turn;
+};
+
+/// A model or endpoint class. It has a table of its own once an account has limits for it or was refused in it.
+struct lane {
   std::string name;
-  rest everywhere;                             ///< the model is overloaded at the provider
+  std::atomic<lane_table*> table{nullptr};
+  std::atomic<tick> cool_until{0};             ///< the provider is overloaded here, for every account
+  std::atomic<std::uint32_t> overloads{0};     ///< since the last success
   std::atomic<std::uint64_t> last_overload{0}; ///< slot + 1 in the upper 24 bits, milliseconds below
-  stable_array<rest> slots;
+  wait_class waiters;                          ///< those who need nothing in particular; guarded by the line's lock
+
+  lane() { waiters.in = this; }
 };
 
 /// The lanes of a pool by name. A lane that was named once stays; there are at most 1024, because names may come from
 /// whoever sends requests, and what is beyond shares the default lane.
 ///
-/// `find` of a known name is lock-free; the rest locks.
+/// Any thread, unless said otherwise; `find` is lock-free, what concerns tables locks.
 class lanes {
 public:
   static constexpr std::size_t most = 1024;
 
-  lanes() { publish(std::make_unique<lane>()); }
+  explicit lanes(clock_source const& clock) : clock_{&clock} { publish(std::make_unique<directory>()); }
 
-  /// The number of a lane; 0 for the unnamed one.
-  [[nodiscard]] std::uint32_t find(std::string_view name) {
-    if (name.empty()) {
-      return 0;
+  /// The lane without a name. It never has a table: the accounts' own slots are its.
+  [[nodiscard]] lane& unnamed() noexcept { return unnamed_; }
+
+  /// Null if it was not named before.
+  [[nodiscard]] lane* find(std::string_view name) noexcept {
+    if (name.empty()) [[likely]] {
+      return &unnamed_;
     }
-    if (auto const known = lookup(name); known != 0) {
-      return known;
+    auto const& now = *current_.load(std::memory_order_acquire); // pairs with publish()
+    auto const at = std::lower_bound(now.begin(), now.end(), name, before);
+    return at != now.end() && (*at)->name == name ? *at : nullptr;
+  }
+
+  /// The lane of that name; a new one is handed to `prepare` before anybody else sees it. One thread at a time.
+  template <class Prepare> [[nodiscard]] lane& find_or_add(std::string_view name, Prepare&& prepare) {
+    if (auto* const known = find(name)) {
+      return *known;
+    }
+    if (owned_.size() == most) {
+      return unnamed_;
+    }
+    owned_.push_back(std::make_unique<lane>());
+    auto& fresh = *owned_.back();
+    fresh.name = name;
+    prepare(fresh);
+    auto next = std::make_unique<directory>(*current_.load(std::memory_order_relaxed));
+    next->insert(std::lower_bound(next->begin(), next->end(), name, before), &fresh);
+    publish(std::move(next));
+    return fresh;
+  }
+
+  /// The table of a lane that has a name; makes it at the first call. \throws std::bad_alloc
+  [[nodiscard]] lane_table& table_of(lane& l) {
+    if (auto* const known = l.table.load(std::memory_order_acquire)) {
+      return *known;
     }
     std::lock_guard const lock{mutex_};
-    if (auto const known = lookup(name); known != 0 || owned_.size() == most) {
-      return known;
+    if (auto* const known = l.table.load(std::memory_order_relaxed)) {
+      return *known;
     }
-    auto fresh = std::make_unique<lane>();
-    fresh->name = name;
-    if (slots_ != 0) {
-      fresh->slots.grow_to(slots_ - 1);
+    tables_.push_back(std::make_unique<lane_table>(*clock_));
+    auto& fresh = *tables_.back();
+    for (std::uint32_t i = 0; i < slots_; ++i) {
+      add_slot_to(fresh);
     }
-    publish(std::move(fresh));
-    return static_cast<std::uint32_t>(owned_.size() - 1);
+    l.table.store(&fresh, std::memory_order_release); // pairs with every load of it
+    return fresh;
   }
 
-  [[nodiscard]] lane& operator[](std::uint32_t id) const noexcept {
-    return *current_.load(std::memory_order_acquire)->by_id[id];
-  }
-
-  /// When the last of the lanes of one slot ends its rest; 0 if none ever rested.
-  [[nodiscard]] tick longest_rest(std::uint32_t slot) const noexcept {
-    tick out = 0;
-    for (auto const* l : current_.load(std::memory_order_acquire)->by_id) {
-      out = std::max(out, l->slots[slot].cool_until.load(std::memory_order_relaxed));
-    }
-    return out;
-  }
-
-  /// Makes room for a slot in every lane, before the slot is used.
-  void add_slot(std::uint32_t index) {
+  /// Makes room for another slot in every lane, before the slot is used.
+  void add_slot() {
     std::lock_guard const lock{mutex_};
-    slots_ = index + 1;
-    for (auto& l : owned_) {
-      l->slots.grow_to(index);
+    ++slots_;
+    for (auto const& t : tables_) {
+      add_slot_to(*t);
+    }
+  }
+
+  /// Calls `f` for every lane that has a name.
+  template <class Function> void for_each(Function&& f) const {
+    for (auto* const l : *current_.load(std::memory_order_acquire)) { // pairs with publish()
+      f(*l);
     }
   }
 
 private:
-  struct directory {
-    std::vector<lane*> by_id;
-    std::vector<std::uint32_t> by_name;
-  };
+  using directory = std::vector<lane*>;
 
-  [[nodiscard]] std::uint32_t lookup(std::string_view name) const noexcept {
-    auto const& now = *current_.load(std::memory_order_acquire); // pairs with publish()
-    auto const at = std::lower_bound(now.by_name.begin(), now.by_name.end(), name,
-                                     [&](std::uint32_t id, std::string_view n) { return now.by_id[id]->name < n; });
-    return at != now.by_name.end() && now.by_id[*at]->name == name ? *at : 0;
-  }
+  [[nodiscard]] static bool before(lane const* l, std::string_view name) noexcept { return l->name < name; }
 
   /// Readers may hold an old directory at any time, so all of them are kept: 1024 at most.
-  void publish(std::unique_ptr<lane> fresh) {
-    owned_.push_back(std::move(fresh));
-    auto next = std::make_unique<directory>();
-    for (auto const& l : owned_) {
-      next->by_name.push_back(static_cast<std::uint32_t>(next->by_id.size()));
-      next->by_id.push_back(l.get());
-    }
-    std::sort(next->by_name.begin(), next->by_name.end(),
-              [&](auto a, auto b) { return next->by_id[a]->name < next->by_id[b]->name; });
-    current_.store(next.get(), std::memory_order_release); // pairs with lookup() and operator[]
+  void publish(std::unique_ptr<directory> next) {
+    current_.store(next.get(), std::memory_order_release); // pairs with find()
     directories_.push_back(std::move(next));
   }
 
-  std::mutex mutex_;
+  static void add_slot_to(lane_table& t) { t.slots.set_off(t.slots.add(), false); }
+
+  clock_source const* clock_;
+  lane unnamed_;
+  std::atomic<directory const*> current_{nullptr};
+
   std::vector<std::unique_ptr<lane>> owned_;
   std::vector<std::unique_ptr<directory>> directories_;
+
+  std::mutex mutex_; // guards what follows
+  std::vector<std::unique_ptr<lane_table>> tables_;
   std::uint32_t slots_ = 0;
-  std::atomic<directory const*> current_{nullptr};
 };
 
 } // namespace rondo::detail

@@ -3,86 +3,47 @@
 
 #include <rondo/capability.hpp>
 #include <rondo/clock.hpp>
+#include <rondo/detail/failure_guard.hpp>
 #include <rondo/detail/jitter.hpp>
 #include <rondo/detail/lanes.hpp>
+#include <rondo/detail/rotor.hpp>
 #include <rondo/detail/slot_table.hpp>
 #include <rondo/detail/tick.hpp>
+#include <rondo/detail/wait_line.hpp>
 #include <rondo/error.hpp>
 #include <rondo/event.hpp>
 #include <rondo/outcome.hpp>
 #include <rondo/strategy.hpp>
 
+#include <boost/config.hpp>
 #include <boost/container/static_vector.hpp>
-#include <boost/intrusive/list.hpp>
-#include <boost/intrusive/set.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace rondo::detail {
-
-/// A request as the core sees it: a plain value.
-struct demand {
-  std::int64_t tokens = 0;
-  std::uint32_t lane = 0;
-  capability_set needs;
-  bool unsent = false;   ///< rates count from the mark, see `pool_core::mark_sent`
-  tick patience = never; ///< longest wait in ns
-};
-
-/// What a slot gave for a demand; must be handed to exactly one of settle, refund and report.
-struct grant {
-  slot<std::atomic>* from = nullptr;
-  claim what;
-  tick taken = 0; ///< 0 if no clock had to be read: then the slot was neither resting nor rated
-  tick counted_since = 0;
-  std::uint32_t lane = 0;
-  std::uint32_t serial = 0; ///< how many leases the slot had given before, modulo 2^28
-};
-
-/// A parked request. The pool's queue refers to it until `complete` is called or `cancel` returned true.
-class waiter {
-public:
-  demand want;
-  // the answer: a grant, or an error and when to come back
-  grant got;
-  error_code ec;
-  bool aborted = false;
-  std::optional<tick> back_in;
-
-  /// Called once, without any lock held, by whichever thread freed the capacity. Must not block.
-  virtual void complete() noexcept = 0;
-
-protected:
-  waiter() = default;
-  ~waiter() = default;
-
-private:
-  friend class pool_core;
-  tick deadline_ = never;
-  waiter* next_done_ = nullptr;
-  boost::intrusive::list_member_hook<> in_line_;
-  boost::intrusive::set_member_hook<> by_deadline_;
-};
 
 /// How a pool behaves; times in ns.
 struct core_options {
   rondo::strategy strategy = rondo::strategy::round_robin;
   tick cooldown = 60'000'000'000;
   tick most_cooldown = 3'600'000'000'000;
+  std::uint32_t most_failures = 0; ///< within `failure_period`: then a slot is held back for as long; 0 = any number
+  tick failure_period = 30'000'000'000;
   clock_source const* clock = &system_clocks();
   std::uint64_t seed = 0;
 };
 
-/// One slot table, the rotor that picks from it, and the queue of those who wait for it: what keys and proxies share.
+/// One slot table, the rotor that picks from it, and the line of those who wait for it: what keys and proxies share.
 ///
 /// Waiting. Requests wait in the order they came. Whenever capacity comes back, the line is served from its head. If
 /// what others take could delay the head, the slot that will be able to serve it first is kept for it; from the other
@@ -96,42 +57,39 @@ public:
   using table_type = slot_table<std::atomic>;
 
   explicit pool_core(core_options const& options)
-      : options_{options}, strategy_{options.strategy}, cooldown_{options.cooldown}, jitter_{options.seed} {}
+      : strategy_{options.strategy}, system_time_{options.clock == &system_clocks()}, lanes_{*options.clock},
+        table_{*options.clock}, options_{options}, cooldown_{options.cooldown},
+        failure_guard_{options.most_failures, options.failure_period}, jitter_{options.seed} {}
   pool_core(pool_core const&) = delete;
   pool_core& operator=(pool_core const&) = delete;
 
   [[nodiscard]] clock_source const& clock() const noexcept { return *options_.clock; }
   [[nodiscard]] tick now() const noexcept { return to_tick(options_.clock->steady_now()); }
-  [[nodiscard]] std::uint32_t lane_id(std::string_view name) { return lanes_.find(name); }
-  [[nodiscard]] tick longest_lane_rest(slot_type const& s) const noexcept { return lanes_.longest_rest(s.index); }
   [[nodiscard]] table_type& table() noexcept { return table_; }
   [[nodiscard]] table_type const& table() const noexcept { return table_; }
+  [[nodiscard]] detail::lanes& lanes() noexcept { return lanes_; }
 
   // --- taking
 
   /// Takes from a slot that can serve now, none of `avoid`, and never past a waiter who could be served.
+  ///
+  /// \param out as it was made; not looked at after a refusal
   [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
-    if (waiting_.load(std::memory_order_seq_cst) == 0) {
-      lazy_now now{clock()};
-      bool disturbed = false;
-      auto const served = take(want, out, now, avoid, ready_index<>::npos, disturbed);
-      if (disturbed && waiting_.load(std::memory_order_seq_cst) != 0) {
-        changed_.store(true, std::memory_order_seq_cst);
-        wake();
-      }
-      return served;
+    auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
+    return (plain && avoid.empty() && take_next_in_turn(want.tokens, out)) || try_take_with_care(want, out, avoid);
+  }
+  /// The same for a demand of nothing but tokens.
+  [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::int64_t tokens, grant& out) {
+    return take_next_in_turn(tokens, out) || try_take_with_care(tokens, out);
+  }
+
+  /// When the first slot that rests until a known time comes back; `never` if there is none.
+  [[nodiscard]] tick next_return() noexcept {
+    auto at = table_.next_return();
+    if (at == 0) { // on its way into the heap
+      at = table_.returns().visit([](slot_type const&, tick) { return false; });
     }
-    waiter* done = nullptr;
-    bool served = false;
-    {
-      std::lock_guard const lock{mutex_};
-      serve_line(done);
-      lazy_now now{clock()};
-      bool disturbed = false;
-      served = take(want, out, now, avoid, line_.empty() ? ready_index<>::npos : earmark_, disturbed);
-    }
-    complete_all(done);
-    return served;
+    return at;
   }
 
   /// Puts a request in the line; it may be completed before this returns.
@@ -139,16 +97,13 @@ public:
     waiter* done = nullptr;
     {
       std::lock_guard const lock{mutex_};
-      w.deadline_ = w.want.patience == never ? never : after(now(), w.want.patience);
-      line_.push_back(w);
-      if (w.deadline_ != never) {
-        deadlines_.insert(w);
-      }
+      auto const deadline = w.want.patience == never ? never : after(now(), w.want.patience);
+      line_.push_back(w, class_of(w.want), deadline);
       // from here on whoever frees capacity sees that somebody waits; what was freed before, serve_line sees
       waiting_.fetch_add(1, std::memory_order_seq_cst);
       serve_line(done, &w);
     }
-    complete_all(done);
+    wait_line::complete_all(done);
   }
 
   /// Takes a request out of the line. False if its completion is already on its way.
@@ -156,13 +111,13 @@ public:
     waiter* done = nullptr;
     {
       std::lock_guard const lock{mutex_};
-      if (!w.in_line_.is_linked()) {
+      if (!wait_line::has(w)) {
         return false;
       }
       leave_line(w);
       serve_line(done); // it may have been the head, for which a slot was kept
     }
-    complete_all(done);
+    wait_line::complete_all(done);
     return true;
   }
 
@@ -176,150 +131,88 @@ public:
       std::lock_guard const lock{mutex_};
       serve_line(done);
     }
-    complete_all(done);
-  }
-
-  /// When a request could be served if nobody else came.
-  struct outlook {
-    tick at = never;                          ///< the earliest known moment
-    tick event_at = never;                    ///< from then on a lease that ends may bring it
-    bool sooner = false;                      ///< one that ends now may bring it too
-    std::uint32_t keep = ready_index<>::npos; ///< the slot that others must leave alone meanwhile
-    bool too_large = true;                    ///< for every slot that is in use
-    bool any = false;                         ///< there is a slot in use
-
-    /// The earliest moment of which it is known that it will not be before.
-    [[nodiscard]] tick return_at(tick now) const noexcept { return event_at > now ? std::min(at, event_at) : at; }
-  };
-
-  /// \param kept a slot that is kept for somebody else: what it has comes free when he is served
-  [[nodiscard]] outlook look(demand const& want, tick now, std::uint32_t kept = ready_index<>::npos) noexcept {
-    outlook out;
-    auto const& whole_lane = lanes_[want.lane];
-    auto const lane_rest = whole_lane.everywhere.cool_until.load(std::memory_order_acquire);
-    auto first = never;
-    for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
-      auto& s = table_[i];
-      if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
-        continue;
-      }
-      out.any = true;
-      if (table_.too_large(s, want.tokens)) {
-        continue;
-      }
-      out.too_large = false;
-      auto seen = table_.available(s, std::max<std::int64_t>(want.tokens, 1), now);
-      if (seen.at == never) {
-        continue;
-      }
-      seen.at = std::max(seen.at, lane_rest);
-      if (want.lane != 0) {
-        seen.at = std::max(seen.at, whole_lane.slots[i].cool_until.load(std::memory_order_acquire));
-      }
-      if (seen.on_event || i == kept) {
-        out.event_at = std::min(out.event_at, seen.at);
-      } else {
-        out.at = std::min(out.at, seen.at);
-      }
-      out.sooner = out.sooner || seen.sooner;
-      if (seen.at < first) {
-        first = seen.at;
-        out.keep = seen.shared ? i : ready_index<>::npos;
-      }
-    }
-    return out;
+    wait_line::complete_all(done);
   }
 
   // --- ending
 
   /// The request of a grant that was taken `unsent` leaves now.
   void mark_sent(grant& g) noexcept {
-    if (g.what.unsent) {
-      g.what.unsent = false;
-      g.counted_since = now();
-      table_.start(*g.from, g.what, g.counted_since);
-      if (waiting_.load(std::memory_order_seq_cst) != 0) {
-        changed_.store(true, std::memory_order_seq_cst); // a time is known where none was
-        wake();
-      }
+    if (!g.what.unsent) {
+      return;
+    }
+    g.counted_since = now();
+    start(*g.from, table_, g.what, g.counted_since);
+    if (g.from_lane) {
+      start(*g.from_lane, lane_slots(g), g.what_of_lane, g.counted_since);
+    }
+    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      changed_.store(true, std::memory_order_seq_cst); // a time is known where none was
+      wake();
     }
   }
 
-  void settle(grant& g, std::int64_t actual) noexcept {
+  BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
-    begin_end(g);
-    auto const before = s.charged.fetch_add(actual, std::memory_order_seq_cst);
-    if (actual < g.what.tokens) {
-      table_.give_back_tokens(s, g.what, g.what.tokens - actual, g.counted_since);
-    } else if (actual > g.what.tokens) {
-      lazy_now at{clock()};
-      table_.take_more_tokens(s, actual - g.what.tokens, at);
+    auto const simple = !g.from_lane && g.what.plain() && table_.is_simple(s) &&
+                        !charges_expected_.load(std::memory_order_relaxed) &&
+                        g.in->overloads.load(std::memory_order_relaxed) == 0;
+    if (!simple) [[unlikely]] {
+      settle_with_care(g, actual);
+      return;
     }
-    auto const word = s.gate.load(std::memory_order_acquire);
-    if ((word & gate::metered) != 0) {
-      auto const quota = s.quota.load(std::memory_order_relaxed);
-      auto const threshold = quota - quota / 5;
-      auto const spent = quota - (s.base.load(std::memory_order_relaxed) - before);
-      if (spent < threshold && spent + actual >= threshold) {
-        note(event_kind::near_limit, g);
-      }
+    if (table_.charge_tokens(s, actual)) [[unlikely]] {
+      note(event_kind::near_limit, g);
     }
-    bool recovered = false;
-    if ((word & gate::probation) != 0) {
-      auto const cool = s.cool_until.load(std::memory_order_acquire);
-      recovered = cool != 0 && g.taken >= cool && table_.restore(s, cool);
-    }
-    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
       changed_.store(true, std::memory_order_seq_cst); // what was lent is spent: some who hoped for it wait in vain
     }
-    grow_concurrency(s);
-    if (auto& l = lanes_[g.lane]; l.everywhere.setbacks.load(std::memory_order_relaxed) != 0) {
-      l.everywhere.setbacks.store(0, std::memory_order_relaxed);
-    }
-    if (g.lane != 0) {
-      auto& rest = lanes_[g.lane].slots[s.index];
-      if (rest.setbacks.load(std::memory_order_relaxed) != 0 &&
-          g.taken >= rest.cool_until.load(std::memory_order_relaxed)) {
-        rest.setbacks.store(0, std::memory_order_relaxed);
-      }
-    }
-    if (recovered) {
-      note(event_kind::recovered, g);
-    }
-    charged();
-    finish(g);
+    if (!table_.end_quietly(s, g.what)) [[unlikely]] {
+      finish_with_care(g);
+    } // from here on the pool may be gone
   }
 
   void refund(grant& g) noexcept {
     table_.give_back(*g.from, g.what, g.counted_since);
-    g.from->gate.fetch_sub(gate::grant, std::memory_order_relaxed);
+    if (g.from_lane) {
+      lane_slots(g).give_back(*g.from_lane, g.what_of_lane, g.counted_since);
+    }
     finish(g);
   }
 
   void report(grant& g, outcome const& what) noexcept {
+    using kind = outcome::kind;
     auto& s = *g.from;
-    begin_end(g);
-    table_.give_back_tokens(s, g.what, g.what.tokens, g.counted_since);
-    if (what.what() != outcome::kind::rejected && what.what() != outcome::kind::too_large) {
+    mark_sent(g);
+    lazy_now at{clock()};
+    table_.charge(s, g.what, 0, g.counted_since, at);
+    if (g.from_lane) {
+      lane_slots(g).charge(*g.from_lane, g.what_of_lane, 0, g.counted_since, at);
+    }
+    if (what.what() != kind::rejected && what.what() != kind::too_large) {
       s.failures.fetch_add(1, std::memory_order_relaxed);
     }
+    if (what.what() != kind::transport_error) {
+      guard_against_storms(g);
+    }
     switch (what.what()) {
-    case outcome::kind::rate_limited: rate_limited(g, what); break;
-    case outcome::kind::exhausted: exhausted(g, what); break;
-    case outcome::kind::concurrency_limited: shrink_concurrency(s); break;
-    case outcome::kind::overloaded: overloaded(g); break;
-    case outcome::kind::invalid_key: // concerns the key, of which the core knows nothing
-    case outcome::kind::too_large:
-    case outcome::kind::rejected:
-    case outcome::kind::transport_error: break;
+    case kind::rate_limited: rate_limited(g, what); break;
+    case kind::exhausted: exhausted(g, what); break;
+    case kind::concurrency_limited: shrink_concurrency(s); break;
+    case kind::overloaded: overloaded(g); break;
+    case kind::invalid_key: // concerns the key, of which the core knows nothing
+    case kind::too_large:
+    case kind::rejected:
+    case kind::transport_error: break;
     }
     finish(g);
   }
 
-  /// The provider said how many requests may be under way at once.
+  /// The provider said how many requests may be under way at once; 0 to forget it.
   void learn_concurrency(slot_type& s, std::uint32_t most) noexcept {
-    auto const before = s.learned_concurrency.exchange(most, std::memory_order_seq_cst);
-    s.learn_after.store(never, std::memory_order_relaxed); // what is known need not be found out
+    auto const before = s.learned_concurrency.load(std::memory_order_relaxed);
+    s.gate.fetch_and(~gate::adapting, std::memory_order_relaxed); // what is known need not be found out
+    table_.learn_concurrency(s, most);
     if (before != most) {
       freed(s);
     }
@@ -331,7 +224,7 @@ public:
   void set_population(std::size_t count) noexcept { population_.store(count, std::memory_order_relaxed); }
 
   [[nodiscard]] slot_type& add_slot() {
-    lanes_.add_slot(table_.size());
+    lanes_.add_slot();
     return table_.add();
   }
 
@@ -353,10 +246,10 @@ public:
         auto& w = line_.front();
         w.aborted = true;
         leave_line(w);
-        push_done(w, done);
+        wait_line::push_done(w, done);
       }
     }
-    complete_all(done);
+    wait_line::complete_all(done);
     // Leases that end from here on let go of the core, each at its own time: none of them may be the last one before
     // all have been counted.
     constexpr std::uint64_t counting = std::uint64_t{1} << 40;
@@ -386,29 +279,45 @@ protected:
   /// Call `wake` at `at`; replaces what was set before, `never` means not at all. Called with the line's lock held.
   virtual void set_alarm(tick at) noexcept = 0;
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
-  /// A lease was settled: what stores keep has changed.
+  /// A lease was settled: what stores keep has changed. Not called before `expect_charges`.
   virtual void charged() noexcept = 0;
+  void expect_charges() noexcept { charges_expected_.store(true, std::memory_order_relaxed); }
   /// The last lease of a slot with retired keys has ended.
   virtual void retire(slot_type& s) noexcept = 0;
 
 private:
-  using line_type = boost::intrusive::list<
-      waiter, boost::intrusive::member_hook<waiter, boost::intrusive::list_member_hook<>, &waiter::in_line_>,
-      boost::intrusive::constant_time_size<false>>;
-  struct deadline_of {
-    using type = tick;
-    tick operator()(waiter const& w) const noexcept { return w.deadline_; }
-  };
-  using deadlines_type = boost::intrusive::multiset<
-      waiter, boost::intrusive::member_hook<waiter, boost::intrusive::set_member_hook<>, &waiter::by_deadline_>,
-      boost::intrusive::key_of_value<deadline_of>, boost::intrusive::constant_time_size<false>>;
+  /// Which slots a taker leaves alone, and whether he waits.
+  struct manners {
+    std::span<std::uint32_t const> avoid;
+    std::uint32_t except; ///< kept for somebody else
+    on_refusal refused;
 
-  struct alignas(64) cursor {
-    std::atomic<std::uint32_t> at{0};
+    [[nodiscard]] bool pass_over(std::uint32_t i) const noexcept {
+      return i == except || (!avoid.empty() && std::find(avoid.begin(), avoid.end(), i) != avoid.end());
+    }
   };
+
+  /// When a request could be served if nobody else came.
+  struct outlook {
+    tick at = never;                       ///< the earliest known moment
+    tick event_at = never;                 ///< from then on a lease that ends may bring it
+    bool sooner = false;                   ///< one that ends now may bring it too
+    std::uint32_t keep = candidates::none; ///< the slot that others must leave alone meanwhile
+    tick keep_at = never;                  ///< when that one can serve
+
+    /// The earliest moment of which it is known that it will not be before.
+    [[nodiscard]] tick return_at(tick now) const noexcept { return event_at > now ? std::min(at, event_at) : at; }
+    /// The earliest moment at which it might be served.
+    [[nodiscard]] tick hope() const noexcept { return std::min(at, event_at); }
+    [[nodiscard]] bool in_vain(tick deadline) const noexcept {
+      return !sooner && (hope() == never || hope() > deadline);
+    }
+  };
+
+  [[nodiscard]] lazy_now recent() const noexcept { return system_time_ ? lazy_now{} : lazy_now{clock()}; }
 
   [[nodiscard]] static bool bars(slot_type const& s, capability_set needs) noexcept {
-    if (needs.empty()) {
+    if (needs.empty()) [[likely]] {
       return false;
     }
     // several needs at once: no key of the account may lack any, for the one that is picked has to have them all
@@ -417,139 +326,260 @@ private:
     return needs.intersects(capability_set::from_bits(barred.load(std::memory_order_acquire)));
   }
 
-  // Threads that turned one wheel would pass its cache line to and fro on every acquire.
-  [[nodiscard]] cursor& my_cursor() noexcept {
-    static thread_local char const here{};
-    if (strategy_.load(std::memory_order_relaxed) == strategy::fill_first) {
-      return cursors_[0];
-    }
-    return cursors_[(reinterpret_cast<std::uintptr_t>(&here) >> 12) * 0x9e3779b97f4a7c15 >> 61];
+  [[nodiscard]] static lane_table* table_of(lane const& l) noexcept {
+    return l.table.load(std::memory_order_acquire); // pairs with lanes::table_of()
   }
+  [[nodiscard]] static table_type& lane_slots(grant const& g) noexcept { return table_of(*g.in)->slots; }
 
-  [[nodiscard]] bool take(demand const& want, grant& out, lazy_now& now, std::span<std::uint32_t const> avoid,
-                          std::uint32_t except, bool& disturbed) noexcept {
-    auto const due = table_.next_return();
-    if (due != never && due <= now()) {
-      table_.run_due(now());
+  void run_due(table_type& t, lazy_now& now, bool& disturbed) noexcept {
+    if (auto const due = t.next_return(); due != never && due <= now()) {
+      t.run_due(now());
       disturbed = true;
     }
-    auto const& lane = lanes_[want.lane];
-    if (auto const rest = lane.everywhere.cool_until.load(std::memory_order_acquire); rest != 0 && now() < rest) {
+  }
+
+  [[nodiscard]] bool take(demand const& want, grant& out, lazy_now& now, manners const& how, bool& disturbed) noexcept {
+    run_due(table_, now, disturbed);
+    if (auto const rest = want.in->cool_until.load(std::memory_order_acquire); rest != 0 && now() < rest) [[unlikely]] {
       return false;
     }
-    auto& wheel = my_cursor();
-    auto const start = wheel.at.load(std::memory_order_relaxed);
-    auto low = start;
-    auto high = ready_index<>::npos;
-    for (int pass = 0; pass < 2; ++pass) {
-      for (auto i = table_.ready().next(low); i < high; i = table_.ready().next(i + 1)) {
-        auto& s = table_[i];
-        if (i == except || bars(s, want.needs) ||
-            (!avoid.empty() && std::find(avoid.begin(), avoid.end(), i) != avoid.end())) {
-          continue;
-        }
-        if (want.lane != 0) {
-          auto const rest = lane.slots[i].cool_until.load(std::memory_order_acquire);
-          if (rest != 0 && now() < rest) {
-            continue;
-          }
-        }
-        out.what = {want.tokens, want.unsent};
-        if (table_.reserve(s, out.what, now, disturbed)) {
-          auto const next = strategy_.load(std::memory_order_relaxed) == strategy::fill_first ? i : i + 1;
-          if (next != start) {
-            wheel.at.store(next, std::memory_order_relaxed);
-          }
-          fill(out, s, want, now);
-          return true;
-        }
-        if (!table_.available(s, 1, now()).ready(now())) {
-          table_.park(s, now());
-          disturbed = true;
-        }
+    auto* const lane = table_of(*want.in);
+    if (lane) [[unlikely]] {
+      run_due(lane->slots, now, disturbed);
+    }
+    auto& turn = lane ? lane->turn : turn_;
+    auto const one = [&](std::uint32_t i, bool& contended) {
+      auto& s = table_[i];
+      if (how.pass_over(i) || bars(s, want.needs)) [[unlikely]] {
+        return false;
+      }
+      return take_from(s, lane, want, out, now, how.refused, disturbed, contended);
+    };
+    return turn.pick(strategy_.load(std::memory_order_relaxed), {table_, lane ? &lane->slots : nullptr}, want.affinity,
+                     want.tokens, one);
+  }
+
+  [[nodiscard]] bool take_from(slot_type& s, lane_table* lane, demand const& want, grant& out, lazy_now& now,
+                               on_refusal refused, bool& disturbed, bool& contended) noexcept {
+    out.what = {.tokens = want.tokens, .unsent = want.unsent};
+    while (!table_.reserve(s, out.what, now, disturbed, contended)) {
+      disturbed = true;
+      if (table_.refuse(s, refused, now())) {
         if (auto const word = s.gate.load(std::memory_order_relaxed);
             (word & gate::retired) != 0 && gate::leases(word) == 0) {
           retire(s); // the lease that was taken for a moment may have been the one that others waited for
         }
+        return false;
       }
-      low = 0;
-      high = start;
     }
-    return false;
-  }
-
-  void fill(grant& out, slot_type& s, demand const& want, lazy_now& now) const noexcept {
-    auto const word = s.gate.load(std::memory_order_relaxed);
+    out.from_lane = nullptr;
+    if (lane) [[unlikely]] {
+      auto& in_lane = lane->slots[s.index];
+      out.what_of_lane = {.tokens = want.tokens, .unsent = want.unsent};
+      while (!lane->slots.reserve(in_lane, out.what_of_lane, now, disturbed, contended)) {
+        disturbed = true;
+        if (lane->slots.refuse(in_lane, refused, now())) {
+          out.counted_since = now();
+          table_.give_back(s, out.what, out.counted_since);
+          free(s, table_, out.what);
+          return false;
+        }
+      }
+      out.from_lane = &in_lane;
+    }
     out.from = &s;
-    out.lane = want.lane;
-    out.serial = gate::grants(word);
-    // a slot on probation, with rates or with a lane's rest behind it wants to know when; the others need no clock
-    auto const timed = out.what.counted != 0 || (word & gate::probation) != 0 || want.lane != 0;
+    out.in = want.in;
+    // a slot on probation or with rates wants to know when; the others need no clock
+    auto const timed = out.what.counted != 0 || out.what.probe || lane;
     out.taken = timed ? now() : 0;
     out.counted_since = out.taken;
-    out.what.unsent = want.unsent && out.what.counted != 0;
+    return true;
+  }
+
+  /// Nobody waits, nothing is due, and the next slot in turn is free: in as few instructions as it takes. False if it
+  /// is not that simple; nothing has been taken then.
+  [[nodiscard]] BOOST_FORCEINLINE bool take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
+    if (waiting_.load(std::memory_order_seq_cst) != 0 ||
+        lanes_.unnamed().cool_until.load(std::memory_order_relaxed) != 0 ||
+        strategy_.load(std::memory_order_relaxed) != strategy::round_robin) [[unlikely]] {
+      return false;
+    }
+    if (auto const due = table_.next_return(); due != never && (!system_time_ || due <= recent_now())) [[unlikely]] {
+      return false;
+    }
+    auto& wheel = turn_.mine();
+    auto const i = table_.ready().next_near(wheel.at.load(std::memory_order_relaxed));
+    if (i == candidates::none) [[unlikely]] {
+      return false;
+    }
+    auto& s = table_[i];
+    table_.prefetch_next(s);
+    out.what.tokens = tokens;
+    if (bool disturbed = false; !table_.reserve_if_simple(s, out.what, disturbed)) [[unlikely]] {
+      if (disturbed) {
+        changed_.store(true, std::memory_order_seq_cst);
+        wake();
+      }
+      return false;
+    }
+    wheel.at.store(i + 1, std::memory_order_relaxed);
+    out.from = &s;
+    out.in = &lanes_.unnamed();
+    return true;
+  }
+
+  [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(std::int64_t tokens, grant& out) {
+    demand want;
+    want.tokens = tokens;
+    want.in = &lanes_.unnamed();
+    return try_take_with_care(want, out, {});
+  }
+  [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(demand const& want, grant& out,
+                                                       std::span<std::uint32_t const> avoid) {
+    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      return try_take_behind_the_line(want, out, avoid);
+    }
+    auto now = recent();
+    bool disturbed = false;
+    auto const served = take(want, out, now, {avoid, candidates::none, on_refusal::forget}, disturbed);
+    if (disturbed && waiting_.load(std::memory_order_seq_cst) != 0) {
+      changed_.store(true, std::memory_order_seq_cst);
+      wake();
+    }
+    return served;
+  }
+
+  [[nodiscard]] bool try_take_behind_the_line(demand const& want, grant& out, std::span<std::uint32_t const> avoid) {
+    waiter* done = nullptr;
+    bool served = false;
+    {
+      std::lock_guard const lock{mutex_};
+      serve_line(done);
+      lazy_now now{clock()};
+      bool disturbed = false;
+      auto const except = line_.empty() ? candidates::none : earmark_;
+      served = take(want, out, now, {avoid, except, on_refusal::forget}, disturbed);
+    }
+    wait_line::complete_all(done);
+    return served;
+  }
+
+  // --- prospects
+
+  /// \param kept a slot that is kept for somebody else: what it has comes free when he is served
+  [[nodiscard]] outlook look(demand const& want, tick now, std::uint32_t kept = candidates::none) noexcept {
+    outlook out;
+    auto* const lane = table_of(*want.in);
+    auto const consider = [&](std::uint32_t i) {
+      consider_slot(out, table_[i], lane ? &lane->slots : nullptr, want, now, kept);
+    };
+    auto const before = table_.transitions();
+    auto const before_in_lane = lane ? lane->slots.transitions() : 0;
+    candidates const ready{table_, lane ? &lane->slots : nullptr};
+    for (auto i = ready.next(0); i != candidates::none; i = ready.next(i + 1)) {
+      consider(i);
+    }
+    auto const seen_all =
+        look_at_parked(table_, out, consider) && (!lane || look_at_parked(lane->slots, out, consider));
+    if (!seen_all || table_.transitions() != before || (lane && lane->slots.transitions() != before_in_lane)) {
+      for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) { // one may have slipped from one set to another
+        consider(i);
+      }
+    }
+    return out;
+  }
+
+  /// Those that wait for a lease to end, and as many of those that return at a known time as matter. False if it gave
+  /// up, because none of many is enough.
+  template <class Consider> static bool look_at_parked(table_type& t, outlook& out, Consider const& consider) noexcept {
+    for (auto i = t.pending().next(0); i != candidates::none; i = t.pending().next(i + 1)) {
+      consider(i);
+    }
+    return out.at <= t.returns().visit([&](slot_type const& s, tick at) {
+      if (at >= out.at) {
+        return false; // this one and those behind it come later
+      }
+      consider(s.index);
+      return true;
+    });
+  }
+
+  void consider_slot(outlook& out, slot_type& s, table_type* lane, demand const& want, tick now,
+                     std::uint32_t kept) noexcept {
+    if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
+      return;
+    }
+    auto const tokens = std::max<std::int64_t>(want.tokens, 1);
+    auto seen = table_.available(s, tokens, now);
+    if (lane) {
+      seen = seen & lane->available((*lane)[s.index], tokens, now);
+    }
+    if (seen.at == never) {
+      return;
+    }
+    seen.at = std::max(seen.at, want.in->cool_until.load(std::memory_order_acquire));
+    if (seen.on_event || s.index == kept) {
+      out.event_at = std::min(out.event_at, seen.at);
+    } else {
+      out.at = std::min(out.at, seen.at);
+    }
+    out.sooner = out.sooner || seen.sooner;
+    if (seen.at < out.keep_at) {
+      out.keep_at = seen.at;
+      out.keep = seen.shared ? s.index : candidates::none;
+    }
+  }
+
+  /// No slot that is in use could ever grant it, while there are such slots.
+  [[nodiscard]] bool too_large(demand const& want) const noexcept {
+    auto* const lane = table_of(*want.in);
+    auto any = false;
+    for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
+      auto& s = table_[i];
+      if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
+        continue;
+      }
+      if (!table_.too_large(s, want.tokens) && !(lane && lane->slots.too_large(lane->slots[i], want.tokens))) {
+        return false;
+      }
+      any = true;
+    }
+    return any;
+  }
+
+  [[nodiscard]] error why_not(demand const& want, outlook const& seen, tick now) const noexcept {
+    if (population_.load(std::memory_order_relaxed) == 0) {
+      return error::no_keys;
+    }
+    if (seen.return_at(now) != never) {
+      return error::would_miss_deadline;
+    }
+    return too_large(want) ? error::too_large : error::exhausted;
   }
 
   // --- the line; mutex_ is held
 
-  /// A request that was refused in this pass. Who asks for the same kind and no fewer tokens would be refused too, and
-  /// nothing that helps him comes earlier than what helps the first.
-  struct refused {
-    demand want;
-    std::optional<outlook> seen;
-  };
-  using refusals = boost::container::static_vector<refused, 16>;
+  /// A request that was refused in this pass: who asks for the same kind and no fewer tokens would be refused too.
+  using refusals = boost::container::static_vector<demand, 16>;
 
-  /// Serves whom it can. A full pass also tells everybody his prospects; it is due when something became later or
-  /// impossible, or when the moment has come for which the alarm was set.
+  /// Serves whom it can. When something became later or impossible, or the moment has come for which the alarm was set,
+  /// it also looks whether somebody waits in vain.
   void serve_line(waiter*& done, waiter* fresh = nullptr) noexcept {
     lazy_now now{clock()};
     expire_line(now(), done);
-    if (fresh && !fresh->in_line_.is_linked()) {
-      fresh = nullptr;
-    }
     auto const full = changed_.exchange(false, std::memory_order_seq_cst) || alarm_ <= now();
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
     }
-    refusals refused_before;
-    for (auto it = line_.begin(); it != line_.end();) {
-      auto& w = *it++;
-      auto const first = &w == &line_.front();
-      if (first && head_ != &w) {
-        earmark_ = ready_index<>::npos;
-      }
-      auto const* const worse_off = find_refused(refused_before, w.want);
-      bool disturbed = false;
-      if (!worse_off && take(w.want, w.got, now, {}, first ? ready_index<>::npos : earmark_, disturbed)) {
-        leave_line(w);
-        push_done(w, done);
-        continue;
-      }
-      auto const wants_outlook = full || (first && head_ != &w) || &w == fresh;
-      std::optional<outlook> seen;
-      if (wants_outlook) {
-        seen = worse_off && worse_off->seen && (worse_off->want.tokens == w.want.tokens || refused_before.size() == 16)
-                   ? *worse_off->seen
-                   : look(w.want, now(), first ? ready_index<>::npos : earmark_);
-        if (fail_if_hopeless(w, *seen, now(), done)) {
-          continue;
-        }
-        alarm = std::min(alarm, seen->at);
-        if (first) {
-          head_ = &w;
-          earmark_ = seen->keep;
-        }
-      }
-      if (!worse_off && refused_before.size() < refused_before.capacity()) {
-        refused_before.push_back({w.want, seen});
-      }
-      if (!full && nothing_left()) {
-        if (!fresh || &w == fresh) {
-          break;
-        }
-        it = line_.iterator_to(*fresh); // it joined last, and wants to know its prospects
+    do {
+      serve_in_order(now, alarm, done);
+    } while (full && fail_the_hopeless(now(), alarm, done));
+    if (!full && fresh && wait_line::has(*fresh) && head_ != fresh) {
+      auto const seen = look(fresh->want, now(), earmark_);
+      alarm = std::min(alarm, seen.at);
+      if (seen.in_vain(wait_line::deadline(*fresh))) {
+        fail(*fresh, seen, now(), done);
       }
     }
     if (line_.empty()) {
@@ -557,97 +587,126 @@ private:
       set_alarm_if_new(never);
       return;
     }
-    if (!deadlines_.empty()) {
-      alarm = std::min(alarm, deadlines_.begin()->deadline_);
+    alarm = std::min({alarm, line_.first_deadline(), table_.next_return()});
+    for (auto const& kind : line_.used_classes()) {
+      if (auto* const lane = table_of(*kind.in)) {
+        alarm = std::min(alarm, lane->slots.next_return());
+      }
     }
-    set_alarm_if_new(std::min(alarm, table_.next_return()));
+    set_alarm_if_new(alarm);
   }
 
-  [[nodiscard]] static refused const* find_refused(refusals const& before, demand const& want) noexcept {
-    auto const at = std::find_if(before.begin(), before.end(), [&](refused const& r) {
-      return r.want.lane == want.lane && r.want.needs == want.needs && r.want.tokens <= want.tokens;
+  void serve_in_order(lazy_now& now, tick& alarm, waiter*& done) noexcept {
+    refusals refused_before;
+    for (auto it = line_.in_order().begin(); it != line_.in_order().end();) {
+      auto& w = *it++;
+      auto const first = &w == &line_.front();
+      if (first && head_ != &w) {
+        earmark_ = candidates::none;
+      }
+      bool disturbed = false;
+      manners const how{{}, first ? candidates::none : earmark_, on_refusal::watch};
+      if (!is_refused(refused_before, w.want) && take(w.want, w.got, now, how, disturbed)) {
+        leave_line(w);
+        wait_line::push_done(w, done);
+        continue;
+      }
+      if (first && head_ != &w) {
+        auto const seen = look(w.want, now());
+        if (seen.in_vain(wait_line::deadline(w))) {
+          fail(w, seen, now(), done);
+          continue;
+        }
+        head_ = &w;
+        earmark_ = seen.keep;
+        alarm = std::min(alarm, seen.at);
+      }
+      if (refused_before.size() < refused_before.capacity()) {
+        refused_before.push_back(w.want);
+      }
+      if (nothing_left()) {
+        break;
+      }
+    }
+  }
+
+  [[nodiscard]] static bool is_refused(refusals const& before, demand const& want) noexcept {
+    return std::any_of(before.begin(), before.end(), [&](demand const& r) {
+      return r.in == want.in && r.needs == want.needs && r.tokens <= want.tokens;
     });
-    return at == before.end() ? nullptr : &*at;
   }
 
   /// Nobody but the head could be served.
   [[nodiscard]] bool nothing_left() const noexcept {
     auto const first = table_.ready().next(0);
-    return first == ready_index<>::npos || (first == earmark_ && table_.ready().next(first + 1) == ready_index<>::npos);
+    return first == candidates::none || (first == earmark_ && table_.ready().next(first + 1) == candidates::none);
+  }
+
+  /// Whoever wants more waits longer: if the one of a class who wants most has hope before anybody's deadline, all of
+  /// them have. True if the head was among those who had none, so that others may have what was kept for it.
+  [[nodiscard]] bool fail_the_hopeless(tick now, tick& alarm, waiter*& done) noexcept {
+    auto const* const head = head_;
+    auto const urgent = line_.first_deadline();
+    auto& classes = line_.used_classes();
+    for (auto it = classes.begin(); it != classes.end();) {
+      auto& kind = *it++; // gone from the list when its last waiter fails
+      alarm = std::min(alarm, look(kind.waiters.begin()->want, now, earmark_).at);
+      outlook seen;
+      std::int64_t seen_for = -1;
+      for (auto w = kind.waiters.end(); w != kind.waiters.begin();) {
+        --w;
+        if (w->want.tokens != seen_for) {
+          seen = look(w->want, now, &*w == head ? candidates::none : earmark_);
+          seen_for = w->want.tokens;
+        }
+        if (!seen.in_vain(urgent)) {
+          break;
+        }
+        if (seen.in_vain(wait_line::deadline(*w))) {
+          auto& hopeless = *w++;
+          fail(hopeless, seen, now, done);
+          if (!kind.among_used_.is_linked()) {
+            break;
+          }
+        }
+      }
+    }
+    return head && head_ != head && !line_.empty();
   }
 
   void expire_line(tick now, waiter*& done) noexcept {
-    while (!deadlines_.empty() && deadlines_.begin()->deadline_ <= now) {
-      auto& w = *deadlines_.begin();
+    for (auto* w = line_.first_to_expire(); w && wait_line::deadline(*w) <= now; w = line_.first_to_expire()) {
       bool disturbed = false;
-      lazy_now clock_again{clock()};
-      if (&w == &line_.front() && take(w.want, w.got, clock_again, {}, ready_index<>::npos, disturbed)) {
-        leave_line(w); // the capacity and the deadline came together
-        push_done(w, done);
-        continue;
+      lazy_now again{clock()};
+      manners const how{{}, candidates::none, on_refusal::forget};
+      if (w == &line_.front() && take(w->want, w->got, again, how, disturbed)) {
+        leave_line(*w); // the capacity and the deadline came together
+        wait_line::push_done(*w, done);
+      } else {
+        fail(*w, look(w->want, now), now, done);
       }
-      auto const seen = look(w.want, now);
-      fail(w, why_not(seen, now), seen.return_at(now), now, done);
     }
   }
 
-  [[nodiscard]] error why_not(outlook const& seen, tick now) const noexcept {
-    if (population_.load(std::memory_order_relaxed) == 0) {
-      return error::no_keys;
-    }
-    if (seen.any && seen.too_large) {
-      return error::too_large;
-    }
-    return seen.return_at(now) == never ? error::exhausted : error::would_miss_deadline;
-  }
-
-  bool fail_if_hopeless(waiter& w, outlook const& seen, tick now, waiter*& done) noexcept {
-    auto const hope = std::min(seen.at, seen.event_at);
-    if (seen.sooner || (hope != never && hope <= w.deadline_)) {
-      return false;
-    }
-    fail(w, why_not(seen, now), seen.return_at(now), now, done);
-    return true;
-  }
-
-  void fail(waiter& w, error why, tick back_at, tick now, waiter*& done) noexcept {
-    w.ec = why;
-    if (back_at != never) {
+  void fail(waiter& w, outlook const& seen, tick now, waiter*& done) noexcept {
+    w.ec = why_not(w.want, seen, now);
+    if (auto const back_at = seen.return_at(now); back_at != never) {
       w.back_in = std::max<tick>(back_at - now, 0);
     }
     leave_line(w);
-    push_done(w, done);
+    wait_line::push_done(w, done);
   }
 
   void leave_line(waiter& w) noexcept {
     if (head_ == &w) {
       head_ = nullptr;
     }
-    line_.erase(line_.iterator_to(w));
-    if (w.by_deadline_.is_linked()) {
-      deadlines_.erase(deadlines_.iterator_to(w));
-    }
+    line_.erase(w, class_of(w.want));
     waiting_.fetch_sub(1, std::memory_order_seq_cst);
   }
 
-  static void push_done(waiter& w, waiter*& done) noexcept {
-    w.next_done_ = done;
-    done = &w;
-  }
-
-  /// In the order they were served: `done` has the last one first.
-  static void complete_all(waiter* done) noexcept {
-    waiter* first = nullptr;
-    while (done) {
-      auto* const next = std::exchange(done->next_done_, first);
-      first = done;
-      done = next;
-    }
-    while (first) {
-      auto* const next = first->next_done_; // a completed waiter may be gone at once
-      first->complete();
-      first = next;
-    }
+  [[nodiscard]] wait_class& class_of(demand const& want) {
+    return want.needs.empty() ? want.in->waiters : line_.class_of(want.in, want.needs);
   }
 
   void set_alarm_if_new(tick at) noexcept {
@@ -659,28 +718,86 @@ private:
 
   // --- the ends of a lease
 
-  /// A request that ends without a mark was sent now at the latest.
-  void begin_end(grant& g) noexcept {
-    if (g.what.unsent) {
-      mark_sent(g);
+  static void start(slot_type& s, table_type& t, claim& c, tick at) noexcept {
+    c.unsent = false;
+    if (c.counted != 0) {
+      t.start(s, c, at);
     }
   }
 
-  void finish(grant& g) noexcept {
-    auto& s = *std::exchange(g.from, nullptr);
-    auto const word = table_.end_lease(s, g.what);
+  BOOST_NOINLINE void settle_with_care(grant& g, std::int64_t actual) noexcept {
+    auto& s = *g.from;
+    mark_sent(g); // a request that ends without a mark was sent now at the latest
+    lazy_now at{clock()};
+    auto const near = table_.charge(s, g.what, actual, g.counted_since, at);
+    auto succeeded = succeed(s, table_, g.taken);
+    if (g.from_lane) {
+      lane_slots(g).charge(*g.from_lane, g.what_of_lane, actual, g.counted_since, at);
+      succeeded = succeed(*g.from_lane, lane_slots(g), g.taken) || succeeded;
+    }
+    if (g.in->overloads.load(std::memory_order_relaxed) != 0) {
+      g.in->overloads.store(0, std::memory_order_relaxed);
+    }
+    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+      changed_.store(true, std::memory_order_seq_cst); // what was lent is spent: some who hoped for it wait in vain
+    }
+    if (charges_expected_.load(std::memory_order_relaxed)) {
+      charged();
+    }
+    if (near) {
+      note(event_kind::near_limit, g);
+    }
+    if (succeeded) {
+      note(event_kind::recovered, g);
+    }
+    finish(g);
+  }
+
+  BOOST_FORCEINLINE void finish(grant& g) noexcept {
+    if (g.from_lane || !table_.end_quietly(*g.from, g.what)) [[unlikely]] {
+      finish_with_care(g);
+    } // from here on the pool may be gone
+  }
+
+  BOOST_NOINLINE void finish_with_care(grant& g) noexcept {
+    auto& s = *g.from;
+    hold();
+    if (g.from_lane) {
+      free(*g.from_lane, lane_slots(g), g.what_of_lane);
+    }
+    if ((free(s, table_, g.what) & gate::closed) == 0) {
+      wake();
+    } else {
+      let_go(); // in the name of the lease
+    }
+    let_go();
+  }
+
+  /// Frees the place of a lease, and does what others could not do because of it.
+  std::uint64_t free(slot_type& s, table_type& t, claim const& c) noexcept {
+    auto const word = t.end_lease(s, c);
     if ((word & gate::closed) == 0) {
       if ((word & gate::parked) != 0) {
-        table_.reconsider(s, now());
+        t.reconsider(s, now());
       }
       if ((word & gate::retired) != 0 && gate::leases(word) == 1) {
         retire(s);
       }
-      wake();
     }
-    if (table_.end_finished(s)) {
-      let_go();
+    return word;
+  }
+
+  /// A request was served. True if the slot is well again because of it.
+  bool succeed(slot_type& s, table_type& t, tick taken) noexcept {
+    auto const word = s.gate.load(std::memory_order_acquire);
+    if ((word & (gate::probation | gate::adapting)) == 0) [[likely]] {
+      return false;
     }
+    if ((word & gate::adapting) != 0) {
+      grow_concurrency(s);
+    }
+    auto const cool = s.cool_until.load(std::memory_order_acquire);
+    return cool != 0 && taken >= cool && t.restore(s, cool);
   }
 
   [[nodiscard]] static constexpr tick doubled(tick base, std::uint32_t times, tick most) noexcept {
@@ -701,48 +818,50 @@ private:
   }
 
   /// Requests that were under way together fail together: only one that began after the last rest adds to it.
-  [[nodiscard]] static std::uint32_t count_setback(std::atomic<std::uint32_t>& setbacks, tick cool_until,
-                                                   tick taken) noexcept {
-    if (cool_until == 0 || taken >= cool_until) {
-      return setbacks.fetch_add(1, std::memory_order_relaxed);
+  [[nodiscard]] static std::uint32_t count_setback(slot_type& s, tick taken) noexcept {
+    auto const cool = s.cool_until.load(std::memory_order_acquire);
+    if (cool == 0 || taken >= cool) {
+      return s.setbacks.fetch_add(1, std::memory_order_relaxed);
     }
-    return std::max(setbacks.load(std::memory_order_relaxed), 1U) - 1;
+    return std::max(s.setbacks.load(std::memory_order_relaxed), 1U) - 1;
   }
 
+  /// Rests the account, or if the request named a lane, its share of that lane.
   void rate_limited(grant const& g, outcome const& what) noexcept {
-    auto& s = *g.from;
-    auto const at = now();
-    if (g.lane == 0) {
-      auto const n = count_setback(s.setbacks, s.cool_until.load(std::memory_order_acquire), g.taken);
-      auto const rest =
-          asked_for(what).value_or(doubled(cooldown_.load(std::memory_order_relaxed), n, options_.most_cooldown));
-      rest_slot(g, rest_kind::rate_limited, after(at, jitter_(rest)), at);
-      return;
+    auto* const lane = g.in == &lanes_.unnamed() ? nullptr : make_table(*g.in);
+    auto& t = lane ? lane->slots : table_;
+    auto& s = t[g.from->index];
+    auto const n = count_setback(s, g.taken);
+    auto const base = cooldown_.load(std::memory_order_relaxed);
+    rest(g, s, t, rest_kind::rate_limited, asked_for(what).value_or(doubled(base, n, options_.most_cooldown)));
+  }
+
+  /// Null when there is no memory for it.
+  [[nodiscard]] lane_table* make_table(lane& l) noexcept {
+    try {
+      return &lanes_.table_of(l);
+    } catch (std::bad_alloc const&) {
+      return nullptr;
     }
-    auto& lane = lanes_[g.lane].slots[s.index];
-    auto cool = lane.cool_until.load(std::memory_order_acquire);
-    auto const n = count_setback(lane.setbacks, cool, g.taken);
-    auto const rest =
-        asked_for(what).value_or(doubled(cooldown_.load(std::memory_order_relaxed), n, options_.most_cooldown));
-    auto const until = after(at, jitter_(rest));
-    while (cool < until && !lane.cool_until.compare_exchange_weak(cool, until, std::memory_order_seq_cst)) {
-    }
-    changed_.store(true, std::memory_order_seq_cst);
-    note(event_kind::rate_limited, g);
   }
 
   void exhausted(grant const& g, outcome const& what) noexcept {
     constexpr tick hour = 3'600'000'000'000;
-    auto& s = *g.from;
-    auto const at = now();
-    auto const n = count_setback(s.setbacks, s.cool_until.load(std::memory_order_acquire), g.taken);
-    auto const rest = asked_for(what).value_or(doubled(hour, n, 24 * hour));
-    rest_slot(g, rest_kind::exhausted, after(at, jitter_(rest)), at);
+    auto const n = count_setback(*g.from, g.taken);
+    rest(g, *g.from, table_, rest_kind::exhausted, asked_for(what).value_or(doubled(hour, n, 24 * hour)));
   }
 
-  void rest_slot(grant const& g, rest_kind kind, tick until, tick at) noexcept {
-    auto const rested = g.from->cool_until.load(std::memory_order_acquire) > at;
-    if (table_.cool(*g.from, kind, until, at)) {
+  /// Holds a slot back before its provider blocks it for failing too often.
+  void guard_against_storms(grant const& g) noexcept {
+    if (options_.most_failures != 0 && failure_guard_.count(g.from->recent_failures, now())) {
+      rest(g, *g.from, table_, rest_kind::rate_limited, options_.failure_period);
+    }
+  }
+
+  void rest(grant const& g, slot_type& s, table_type& t, rest_kind kind, tick length) noexcept {
+    auto const at = now();
+    auto const rested = s.cool_until.load(std::memory_order_acquire) > at;
+    if (t.cool(s, kind, after(at, jitter_(length)), at)) {
       changed_.store(true, std::memory_order_seq_cst);
       if (!rested) {
         note(kind == rest_kind::exhausted ? event_kind::exhausted : event_kind::rate_limited, g);
@@ -754,69 +873,72 @@ private:
   void overloaded(grant const& g) noexcept {
     constexpr std::uint64_t time_mask = (std::uint64_t{1} << 40) - 1;
     constexpr tick base = 1'000'000'000;
-    auto& lane = lanes_[g.lane];
+    auto& l = *g.in;
     auto const at = now();
     auto const ms = static_cast<std::uint64_t>(at / 1'000'000) & time_mask;
     auto const mine = std::uint64_t{g.from->index} + 1;
-    auto const last = lane.last_overload.exchange(mine << 40 | ms, std::memory_order_relaxed);
+    auto const last = l.last_overload.exchange(mine << 40 | ms, std::memory_order_relaxed);
     if (last == 0 || last >> 40 == mine || ms - (last & time_mask) > 5000) {
       return;
     }
-    auto cool = lane.everywhere.cool_until.load(std::memory_order_relaxed);
+    auto cool = l.cool_until.load(std::memory_order_relaxed);
     if (cool > at) {
       return;
     }
-    auto const n = lane.everywhere.setbacks.fetch_add(1, std::memory_order_relaxed);
+    auto const n = l.overloads.fetch_add(1, std::memory_order_relaxed);
     auto const until = after(at, jitter_(doubled(base, n, 60 * base)));
-    lane.everywhere.cool_until.compare_exchange_strong(cool, until, std::memory_order_seq_cst);
+    l.cool_until.compare_exchange_strong(cool, until, std::memory_order_seq_cst);
     changed_.store(true, std::memory_order_seq_cst);
   }
 
   void shrink_concurrency(slot_type& s) noexcept {
     auto const out = gate::leases(s.gate.load(std::memory_order_relaxed)); // the one that failed is among them
-    auto const cap = std::max(out, 2U) - 1;
-    s.learned_concurrency.store(cap, std::memory_order_seq_cst);
+    table_.learn_concurrency(s, std::max(out, 2U) - 1);
     s.learn_after.store(after(now(), relearn_interval), std::memory_order_relaxed);
+    s.gate.fetch_or(gate::adapting, std::memory_order_relaxed);
   }
 
   void grow_concurrency(slot_type& s) noexcept {
-    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
-    if (learned == 0) {
-      return;
-    }
     auto due = s.learn_after.load(std::memory_order_relaxed);
-    if (due == never) {
-      return;
-    }
     auto const at = now();
     if (at < due ||
         !s.learn_after.compare_exchange_strong(due, after(at, relearn_interval), std::memory_order_relaxed)) {
       return;
     }
+    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
     auto const set = s.concurrency.load(std::memory_order_relaxed);
-    s.learned_concurrency.store(set != 0 && learned + 1 >= set ? 0 : learned + 1, std::memory_order_seq_cst);
+    if (learned == 0 || (set != 0 && learned + 1 >= set)) {
+      s.gate.fetch_and(~gate::adapting, std::memory_order_relaxed);
+      table_.learn_concurrency(s, 0);
+    } else {
+      table_.learn_concurrency(s, learned + 1);
+    }
   }
 
   static constexpr tick relearn_interval = 10'000'000'000;
 
-  core_options const options_;
+  // what every acquire and settle looks at, and hardly anything changes
+  std::atomic<std::uint32_t> waiting_{0};
   std::atomic<strategy> strategy_;
-  std::atomic<tick> cooldown_;
-  jitter jitter_;
+  std::atomic<bool> charges_expected_{false};
+  bool const system_time_;
+  detail::lanes lanes_;
   table_type table_;
-  lanes lanes_;
-  std::array<cursor, 8> cursors_;
+  rotor turn_;
 
-  alignas(64) std::atomic<std::uint32_t> waiting_{0};
-  std::atomic<bool> changed_{false}; // something became later or impossible since the line was last looked at
+  core_options const options_;
+  std::atomic<tick> cooldown_;
+  failure_guard const failure_guard_;
+  jitter jitter_;
   std::atomic<std::size_t> population_{0};
-  std::atomic<std::uint64_t> holders_{1}; // the front, and after close() each lease that was out
-  std::mutex mutex_;                      // guards what follows
-  line_type line_;
-  deadlines_type deadlines_;
+  alignas(64) std::atomic<std::uint64_t> holders_{1}; // the front, and after close() each lease that was out
+  std::atomic<bool> changed_{false}; // something became later or impossible since the line was last looked at
+
+  std::mutex mutex_; // guards what follows
+  wait_line line_;
   tick alarm_ = never;
-  waiter* head_ = nullptr;                      // the head for which `earmark_` was found
-  std::uint32_t earmark_ = ready_index<>::npos; // the slot kept for the head of the line
+  waiter* head_ = nullptr;                   // the head for which `earmark_` was found
+  std::uint32_t earmark_ = candidates::none; // the slot kept for the head of the line
 };
 
 } // namespace rondo::detail

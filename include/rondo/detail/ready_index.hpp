@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <boost/config.hpp>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -36,6 +38,9 @@ public:
     if (!leaf.load(std::memory_order_relaxed)) {
       leaf.store(new node, std::memory_order_release); // pairs with the loads in word()
     }
+    if (index < leaf_size) {
+      first_leaf_.store(leaf.load(std::memory_order_relaxed), std::memory_order_release); // pairs with next_near()
+    }
   }
 
   ~ready_index() {
@@ -70,18 +75,25 @@ public:
 
   /// The first member that is not below `from`, or `npos`.
   [[nodiscard]] std::uint32_t next(std::uint32_t from) const noexcept {
-    if (from >= capacity || !exists(from)) {
+    if (auto const near = next_near(from); near != npos) [[likely]] {
+      return near;
+    }
+    return leaf_of(from) ? climb(from >> 6) : npos;
+  }
+  /// The same, if it stands in the same word.
+  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_near(std::uint32_t from) const noexcept {
+    auto const* const leaf = from < leaf_size ? first_leaf_.load(std::memory_order_acquire) : leaf_of(from);
+    if (!leaf) [[unlikely]] {
       return npos;
     }
-    auto const near = word(0, from >> 6).load(std::memory_order_acquire) & (~std::uint64_t{0} << (from & 63));
-    if (near != 0) {
-      return (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(near));
-    }
-    return climb(from >> 6);
+    auto const here =
+        leaf->words[(from >> 6) & 63].load(std::memory_order_acquire) & (~std::uint64_t{0} << (from & 63));
+    return here != 0 ? (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(here)) : npos;
   }
 
 private:
   static constexpr unsigned levels = 4;
+  static constexpr std::uint32_t leaf_size = 64U * 64U;
 
   struct node {
     std::array<Atomic<std::uint64_t>, 64> words{};
@@ -95,9 +107,13 @@ private:
     return std::uint64_t{1} << (index & 63);
   }
 
-  [[nodiscard]] bool exists(std::uint32_t index) const noexcept {
-    auto const* branch = middle_[index >> 18].load(std::memory_order_acquire);
-    return branch && branch->leaves[(index >> 12) & 63].load(std::memory_order_acquire);
+  /// Null for an index that is not there.
+  [[nodiscard]] node const* leaf_of(std::uint32_t index) const noexcept {
+    if (index >= capacity) {
+      return nullptr;
+    }
+    auto const* const branch = middle_[index >> 18].load(std::memory_order_acquire); // pairs with grow_to()
+    return branch ? branch->leaves[(index >> 12) & 63].load(std::memory_order_acquire) : nullptr;
   }
 
   /// The word of a level that holds the bits of 64 children; `position` counts words within the level.
@@ -167,6 +183,7 @@ private:
     }
   }
 
+  Atomic<node const*> first_leaf_{nullptr}; ///< a shortcut: most pools have no other
   // mutable: a const lookup hands out the atomics, which do not change by being read
   mutable Atomic<std::uint64_t> root_{0};
   mutable node top_;

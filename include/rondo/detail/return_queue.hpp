@@ -4,6 +4,8 @@
 #include <rondo/detail/slot.hpp>
 #include <rondo/detail/tick.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -54,31 +56,71 @@ public:
       if (busy_.exchange(true, std::memory_order_seq_cst)) {
         return; // whoever is in there looks at the list again on leaving
       }
-      next_.store(0,
-                  std::memory_order_seq_cst); // what is on its way from the list to the heap must not be out of sight
-      auto* s = inbox_.exchange(nullptr, std::memory_order_seq_cst);
-      while (s) {
-        auto* const following = s->queue_next;
-        s->queued.store(false, std::memory_order_seq_cst);
-        place(*s, s->return_at.load(std::memory_order_seq_cst));
-        s = following;
-      }
+      next_.store(0, std::memory_order_seq_cst); // what is on its way to the heap must not be out of sight
+      accept();
       while (!heap_.empty() && heap_.front().at <= now) {
         auto& due = *heap_.front().who;
         place(due, never);
         place(due, back(due));
       }
-      next_.store(heap_.empty() ? never : heap_.front().at, std::memory_order_seq_cst);
-      busy_.store(false, std::memory_order_seq_cst);
+      release();
     } while (inbox_.load(std::memory_order_seq_cst));
   }
 
+  /// Shows slots to `look`, the soonest first, until it answers false, with the moment they are noted for. What is just
+  /// being handed over is shown too. Looks at `most_seen` slots at the most; returns the moment of the next one that
+  /// was not shown, `never` if all were.
+  ///
+  /// Waits while another thread works on the heap.
+  template <class Look> tick visit(Look&& look) noexcept {
+    while (busy_.exchange(true, std::memory_order_seq_cst)) { // held for moments only
+    }
+    next_.store(0, std::memory_order_seq_cst);
+    accept();
+    std::array<std::size_t, most_seen + 1> open{}; // heads of the parts of the heap that were not shown, a heap too
+    std::size_t count = heap_.empty() ? 0 : 1;
+    auto const later = [&](std::size_t a, std::size_t b) { return heap_[a].at > heap_[b].at; };
+    auto left = never;
+    for (std::size_t seen = 0; count != 0; ++seen) {
+      auto const position = open.front();
+      auto const& nearest = heap_[position];
+      if (seen == most_seen || !look(*nearest.who, nearest.at)) {
+        left = nearest.at;
+        break;
+      }
+      std::pop_heap(open.begin(), open.begin() + static_cast<std::ptrdiff_t>(count--), later);
+      for (auto child = 2 * position + 1; child <= 2 * position + 2 && child < heap_.size(); ++child) {
+        open[count++] = child;
+        std::push_heap(open.begin(), open.begin() + static_cast<std::ptrdiff_t>(count), later);
+      }
+    }
+    release();
+    return left;
+  }
+
 private:
+  static constexpr std::size_t most_seen = 32;
   static constexpr std::uint32_t absent = ~std::uint32_t{0};
   struct entry {
     tick at;
     slot_type* who;
   };
+
+  /// Moves what was pushed into the heap; the caller holds `busy_`.
+  void accept() noexcept {
+    auto* s = inbox_.exchange(nullptr, std::memory_order_seq_cst);
+    while (s) {
+      auto* const following = s->queue_next;
+      s->queued.store(false, std::memory_order_seq_cst);
+      place(*s, s->return_at.load(std::memory_order_seq_cst));
+      s = following;
+    }
+  }
+
+  void release() noexcept {
+    next_.store(heap_.empty() ? never : heap_.front().at, std::memory_order_seq_cst);
+    busy_.store(false, std::memory_order_seq_cst);
+  }
 
   void put(std::size_t position, entry e) noexcept {
     heap_[position] = e;

@@ -4,6 +4,9 @@
 #include <rondo/detail/sliding_window.hpp>
 #include <rondo/detail/tick.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/renewal.hpp>
+
+#include <boost/config.hpp>
 
 #include <array>
 #include <atomic>
@@ -67,80 +70,128 @@ private:
   std::array<Atomic<window*>, kinds> windows_{};
 };
 
-/// The word that decides most acquires: what may be changed together stands in it together.
+/// The word that decides most acquires: leases and tokens are taken and given back together, by one atomic operation.
 namespace gate {
-inline constexpr std::uint64_t lease = 1;                   ///< bits 0-19: leases out
-inline constexpr std::uint64_t lease_mask = (1U << 20) - 1; ///< at most a million at once
-inline constexpr std::uint64_t off = 1U << 20;              ///< no usable key
-inline constexpr std::uint64_t parked = 1U << 21;           ///< not in the ready index: who frees capacity puts it back
-inline constexpr std::uint64_t probation = 1U << 22;        ///< after a cooldown: one request at a time
-inline constexpr std::uint64_t probing = 1U << 23;          ///< that request is under way
-inline constexpr std::uint64_t metered = 1U << 24;          ///< has a quota
-inline constexpr std::uint64_t rated = 1U << 25;            ///< has rates
-inline constexpr std::uint64_t closed = 1U << 26;           ///< the pool is gone; the last lease cleans up
-inline constexpr std::uint64_t retired = 1U << 27;          ///< removed keys wait for the last lease to be wiped
-inline constexpr std::uint64_t ending = std::uint64_t{1} << 28; ///< bits 28-35: leases that are just ending
-inline constexpr std::uint64_t grant = std::uint64_t{1} << 36;  ///< bits 36-63: leases ever given, modulo 2^28
+inline constexpr std::uint64_t lease = 1;                   ///< bits 0-15: leases out
+inline constexpr std::uint64_t lease_mask = (1U << 16) - 1; ///< at most 65,535 at once
+inline constexpr std::uint64_t off = 1U << 16;              ///< no usable key
+inline constexpr std::uint64_t parked = 1U << 17;           ///< not in the ready index: who frees capacity puts it back
+inline constexpr std::uint64_t watched = 1U << 18;          ///< a waiter was refused: who frees capacity looks for him
+inline constexpr std::uint64_t probation = 1U << 19;        ///< rests, or has rested: one request at a time
+inline constexpr std::uint64_t probing = 1U << 20;          ///< that request is under way
+inline constexpr std::uint64_t metered = 1U << 21;          ///< has a quota
+inline constexpr std::uint64_t rated = 1U << 22;            ///< has rates
+inline constexpr std::uint64_t adapting = 1U << 23;         ///< its cap was lowered by refusals and grows again
+inline constexpr std::uint64_t closed = 1U << 24;           ///< the pool is gone; the last lease cleans up
+inline constexpr std::uint64_t retired = 1U << 25;          ///< removed keys wait for the last lease to be wiped
+inline constexpr unsigned reserved_at = 28;                 ///< bits 28-63: tokens reserved by leases
+inline constexpr std::int64_t most_reserved = (std::int64_t{1} << 36) - 1; ///< what goes beyond is reserved apart
+
+/// Somebody else is concerned when a lease of this slot ends.
+inline constexpr std::uint64_t attention = parked | watched | closed | retired;
+
 [[nodiscard]] constexpr std::uint32_t leases(std::uint64_t word) noexcept {
   return static_cast<std::uint32_t>(word & lease_mask);
 }
-[[nodiscard]] constexpr std::uint32_t endings(std::uint64_t word) noexcept {
-  return static_cast<std::uint32_t>(word >> 28) & 255;
+[[nodiscard]] constexpr std::int64_t reserved(std::uint64_t word) noexcept {
+  return static_cast<std::int64_t>(word >> reserved_at);
 }
-[[nodiscard]] constexpr std::uint32_t grants(std::uint64_t word) noexcept {
-  return static_cast<std::uint32_t>(word >> 36);
+/// One lease of so many tokens.
+[[nodiscard]] constexpr std::uint64_t lease_of(std::int64_t tokens) noexcept {
+  return static_cast<std::uint64_t>(tokens) << reserved_at | lease;
 }
 } // namespace gate
 
-/// Stands in place of the time of a reset while it is carried out.
+/// What requests have cost, and how many there were, in one word. It is emptied into the books long before it is full.
+namespace expense {
+inline constexpr std::int64_t most_tokens = 1 << 30; ///< of one request; what costs more goes to the books at once
+inline constexpr unsigned request_at = 40;           ///< bits 0-39: tokens; bits 40-63: requests
+inline constexpr std::uint64_t request = std::uint64_t{1} << request_at;
+inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
+
+[[nodiscard]] constexpr std::int64_t tokens(std::uint64_t word) noexcept {
+  return static_cast<std::int64_t>(word & (request - 1));
+}
+[[nodiscard]] constexpr std::uint64_t requests(std::uint64_t word) noexcept {
+  return word >> request_at;
+}
+} // namespace expense
+
+/// Stands in place of the time of a reset while it is carried out or changed; whoever put it there owns the terms.
 inline constexpr tick renewing = 1;
+
+/// How a quota comes back, by the wall clock; a slot whose quota never did has none.
+template <template <class> class Atomic> struct quota_terms {
+  Atomic<std::int64_t> next{0}; ///< in ns since 1970; the same moment as `slot::quota_reset`, 0 = unknown
+  renewal how;
+};
 
 /// What a cooldown came from; decides the status that is shown.
 enum class rest_kind : std::uint8_t { rate_limited, exhausted };
 
-/// The state of one account or proxy. The first line is what an acquire touches.
+/// The state of one account, of one lane of an account, or of one proxy. The first line is all that an acquire and its
+/// settle touch when nothing special is going on.
+///
+/// Of the quota is left what `base` says, less what was spent since, less what leases have reserved.
 template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint64_t> gate{gate::off | gate::parked};
-  Atomic<std::int64_t> remaining{0};            ///< tokens of the quota that are neither spent nor reserved
-  Atomic<tick> cool_until{0};                   ///< 0 = not cooling
-  Atomic<std::uint32_t> concurrency{0};         ///< most leases at once; 0 = no limit
-  Atomic<std::uint32_t> learned_concurrency{0}; ///< the same, as the provider made us learn it; 0 = nothing learned
-  Atomic<slot_rates<Atomic>*> rates{nullptr};
-  Atomic<std::uint32_t> barred{0};           ///< capabilities that none of its usable keys has
-  Atomic<std::uint32_t> barred_somewhere{0}; ///< capabilities that one of them lacks
-  Atomic<std::int64_t> charged{0};           ///< tokens ever charged
+  Atomic<std::uint64_t> spent{0};              ///< since `base` was last corrected, see `expense`
+  Atomic<std::int64_t> base{0};                ///< quota left when nothing was spent
+  Atomic<std::int64_t> near_limit{never};      ///< when so many tokens are spent, 80 % of the quota are
+  Atomic<tick> cool_until{0};                  ///< 0 = not cooling; looked at only on probation
+  Atomic<std::uintptr_t> owner{0};             ///< the front's own: whom the slot belongs to
+  Atomic<std::uint32_t> cap{gate::lease_mask}; ///< most leases at once
+  Atomic<std::uint32_t> barred{0};             ///< capabilities that none of its usable keys has
+  std::uint32_t index = 0;
 
   alignas(64) Atomic<std::int64_t> quota{0}; ///< 0 = none
-  Atomic<std::int64_t> base{0};              ///< quota left when `charged` was 0; moved when a balance is set
   Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while the quota is being given back
-  Atomic<std::int64_t> quota_reset_wall{0};  ///< the same for people, in ms since 1970
-  Atomic<std::uint32_t> setbacks{0};         ///< cooldowns since the last success: the exponent of the next
-  Atomic<rest_kind> resting_for{rest_kind::rate_limited};
+  Atomic<quota_terms<Atomic>*> terms{nullptr};
+  Atomic<slot_rates<Atomic>*> rates{nullptr};
+  Atomic<std::int64_t> booked_tokens{0};    ///< what was spent before `base` was last corrected
+  Atomic<std::uint64_t> booked_requests{0}; ///< the requests that did it
   Atomic<std::uint64_t> failures{0};
-  Atomic<tick> learn_after{0}; ///< when the learned cap may grow by one
+  Atomic<std::uint64_t> recent_failures{0};     ///< see `failure_guard`
+  Atomic<tick> learn_after{0};                  ///< when the learned cap may grow by one
+  Atomic<std::uint64_t> virtual_start{0};       ///< its next turn under `strategy::weighted`
+  Atomic<std::uint32_t> concurrency{0};         ///< the cap that was set; 0 = no limit
+  Atomic<std::uint32_t> learned_concurrency{0}; ///< the cap that the provider made us learn; 0 = nothing learned
+  Atomic<std::uint32_t> barred_somewhere{0};    ///< capabilities that one of its usable keys lacks
+  Atomic<std::uint32_t> setbacks{0};            ///< cooldowns since the last success: the exponent of the next
+  Atomic<std::uint32_t> weight{1};
+  Atomic<rest_kind> resting_for{rest_kind::rate_limited};
 
-  // owned by the return queue
-  Atomic<tick> return_at{never};
-  Atomic<bool> queued{false};
-  slot* queue_next = nullptr;
+  Atomic<bool> queued{false}; ///< this and what follows is owned by the return queue
   std::uint32_t heap_position = ~std::uint32_t{0};
-  std::uint32_t index = 0;
+  slot* queue_next = nullptr;
+  Atomic<tick> return_at{never};
 
   slot() = default;
   slot(slot const&) = delete;
   slot& operator=(slot const&) = delete;
-  ~slot() { delete rates.load(std::memory_order_relaxed); }
-
-  /// Leases that may be out at once; 0 = no limit.
-  [[nodiscard]] std::uint32_t cap() const noexcept {
-    auto const set = concurrency.load(std::memory_order_relaxed);
-    auto const learned = learned_concurrency.load(std::memory_order_relaxed);
-    return learned == 0 ? set : set == 0 ? learned : std::min(set, learned);
+  ~slot() {
+    delete rates.load(std::memory_order_relaxed);
+    delete terms.load(std::memory_order_relaxed);
   }
 
-  /// Quota that is left when all that is reserved is given back.
-  [[nodiscard]] std::int64_t unspent() const noexcept {
-    return base.load(std::memory_order_relaxed) - charged.load(std::memory_order_relaxed);
+  /// Quota that is left when all that is reserved is given back; for a moment too little while the books are corrected.
+  [[nodiscard]] BOOST_FORCEINLINE std::int64_t unspent() const noexcept {
+    auto const word = spent.load(std::memory_order_seq_cst); // before `base`, see slot_table::correct_books()
+    return base.load(std::memory_order_seq_cst) - expense::tokens(word);
+  }
+  /// Quota that is left when the gate word is `word`.
+  [[nodiscard]] BOOST_FORCEINLINE std::int64_t room(std::uint64_t word) const noexcept {
+    return unspent() - gate::reserved(word);
+  }
+
+  /// Tokens ever spent.
+  [[nodiscard]] std::int64_t charged() const noexcept {
+    return booked_tokens.load(std::memory_order_seq_cst) + expense::tokens(spent.load(std::memory_order_seq_cst));
+  }
+  /// Leases ever given and not refunded.
+  [[nodiscard]] std::uint64_t granted() const noexcept {
+    return booked_requests.load(std::memory_order_relaxed) + expense::requests(spent.load(std::memory_order_relaxed)) +
+           gate::leases(gate.load(std::memory_order_relaxed));
   }
 };
 

@@ -1,28 +1,40 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/clock.hpp>
 #include <rondo/detail/ready_index.hpp>
 #include <rondo/detail/return_queue.hpp>
 #include <rondo/detail/slot.hpp>
 #include <rondo/detail/stable_array.hpp>
 #include <rondo/detail/tick.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/renewal.hpp>
+
+#include <boost/config.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 
 namespace rondo::detail {
 
 /// What is asked of one slot, and what was taken for it.
 struct claim {
   std::int64_t tokens = 0;
+  std::uint8_t counted = 0; ///< the rates that counted it: one that was added later must not give it back
   bool unsent = false;      ///< rates count from `slot_table::start`, not from the acquire
   bool probe = false;       ///< it is the one request of a probation
-  std::uint8_t counted = 0; ///< the rates that counted it: one that was added later must not give it back
+  bool apart = false;       ///< so many tokens that the gate could not hold them
+
+  /// Nothing was taken but what the gate holds.
+  [[nodiscard]] bool plain() const noexcept {
+    return (unsigned{counted} | unsigned{unsent} | unsigned{probe} | unsigned{apart}) == 0;
+  }
 };
 
 /// When a slot can serve.
@@ -33,25 +45,44 @@ struct availability {
   bool shared = false;   ///< what others take meanwhile makes it later
 
   [[nodiscard]] bool ready(tick now) const noexcept { return !on_event && at <= now; }
+
+  /// When both can serve.
+  [[nodiscard]] friend availability operator&(availability a, availability b) noexcept {
+    auto const both = std::max(a.at, b.at);
+    return {both, a.on_event || b.on_event, (a.sooner || a.at < both) && (b.sooner || b.at < both),
+            a.shared || b.shared};
+  }
+};
+
+/// Who tries to take from a slot and is refused.
+enum class on_refusal : std::uint8_t {
+  forget, ///< he asks again
+  watch,  ///< he waits: whoever frees something on the slot from then on looks for him
 };
 
 /// All slots, which of them are worth a try, and when the others come back.
 ///
 /// Lock-free but for `add`, `set_limits` and `set_off`, which one thread at a time may call. A slot that cannot serve
 /// even one token is *parked*: out of the ready index. Three parties bring it back: whoever ends a lease or changes a
-/// limit (it sees the flag in the gate word), and the return queue when a known time has come. The one that parks sets
-/// the flag first and then looks at the slot's state again; the one that frees changes the state first and then looks
-/// at the flag. All of these are sequentially consistent, so one of the two sees the other.
+/// limit (it sees the flag in the gate word), and the return queue when a known time has come. A slot that could serve
+/// something, but not what a waiter wants, is *watched*.
+///
+/// The one that parks or watches sets the flag first and then looks at the slot's state again; the one that frees
+/// changes the state first and then looks at the flag. All of these are sequentially consistent, so one of the two sees
+/// the other.
 template <template <class> class Atomic = std::atomic> class slot_table {
 public:
   using slot_type = slot<Atomic>;
   using rates_type = slot_rates<Atomic>;
+
+  explicit slot_table(clock_source const& clock = system_clocks()) noexcept : clock_{&clock} {}
 
   /// A new slot, switched off.
   slot_type& add() {
     auto const index = size_.load(std::memory_order_relaxed);
     slots_.grow_to(index);
     ready_.grow_to(index);
+    pending_.grow_to(index);
     returns_.reserve(std::size_t{index} + 1);
     slots_[index].index = index;
     size_.store(index + 1, std::memory_order_release); // pairs with size()
@@ -59,49 +90,59 @@ public:
   }
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
-  [[nodiscard]] slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
+  [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
+  /// Has the line of the slot after this one fetched, which will be wanted next.
+  BOOST_FORCEINLINE static void prefetch_next(slot_type const& s) noexcept {
+#if defined(__GNUC__)
+    __builtin_prefetch(&s + 1, 1); // past the last one it fetches something else: no harm
+#endif
+  }
+  /// The slots that are worth a try.
   [[nodiscard]] ready_index<Atomic> const& ready() const noexcept { return ready_; }
+  /// At least those parked slots which the end of a lease may bring back.
+  [[nodiscard]] ready_index<Atomic> const& pending() const noexcept { return pending_; }
+  [[nodiscard]] return_queue<Atomic>& returns() noexcept { return returns_; }
+  /// The same number before and after a look at all three: no slot went from one to another meanwhile. A different one
+  /// each time as long as a slot is on its way.
+  [[nodiscard]] std::uint64_t transitions() noexcept {
+    auto const seen = transitions_.load(std::memory_order_seq_cst);
+    return (seen & under_way) == 0 ? seen : transitions_.fetch_add(finished, std::memory_order_seq_cst);
+  }
 
-  /// Takes one lease and `c.tokens` tokens, and notes in `c` what it took. On refusal nothing is taken. `disturbed`
-  /// tells that capacity was out of sight for a moment, so that others may have been refused because of it: waiters
-  /// must be looked at again.
-  [[nodiscard]] bool reserve(slot_type& s, claim& c, lazy_now& now, bool& disturbed) noexcept {
+  /// Takes one lease and `c.tokens` tokens, and notes in `c` what it took. On refusal nothing is taken.
+  ///
+  /// \param disturbed set when capacity was out of sight for a moment, so that others may have been refused because of
+  ///   it: waiters must be looked at again
+  /// \param contended set when another thread was at the slot in the same moment
+  [[nodiscard]] bool reserve(slot_type& s, claim& c, lazy_now& now, bool& disturbed, bool& contended) noexcept {
     auto word = s.gate.load(std::memory_order_acquire);
     std::uint64_t next = 0;
-    do {
-      if ((word & gate::off) != 0) {
+    for (;;) {
+      if ((word & gate::off) != 0 || full(s, word) || short_of(s, c.tokens, word, now)) {
         return false;
       }
-      auto const cool = s.cool_until.load(std::memory_order_acquire);
-      if (cool != 0 && now() < cool) {
-        return false;
-      }
-      next = word + gate::lease + gate::grant;
       c.probe = (word & gate::probation) != 0;
-      if (c.probe) {
-        if ((word & gate::probing) != 0) {
-          return false;
-        }
-        next |= gate::probing;
-      }
-      auto const cap = s.cap();
-      auto const out = gate::leases(word);
-      if ((cap != 0 && out >= cap) || out == gate::lease_mask) {
+      if (c.probe && ((word & gate::probing) != 0 || now() < s.cool_until.load(std::memory_order_acquire))) {
         return false;
       }
-    } while (!s.gate.compare_exchange_weak(word, next, std::memory_order_seq_cst));
-
-    c.counted = 0;
-    if (!take_tokens(s, c.tokens, (word & gate::metered) != 0, now)) {
+      c.apart = c.tokens > gate::most_reserved - gate::reserved(word);
+      next = word + gate::lease_of(c.apart ? 0 : c.tokens) + (c.probe ? gate::probing : 0);
+      if (s.gate.compare_exchange_weak(word, next, std::memory_order_seq_cst, std::memory_order_acquire)) {
+        break;
+      }
+      contended = true;
+    }
+    if (c.apart) {
+      s.base.fetch_sub(c.tokens, std::memory_order_seq_cst);
+    }
+    if ((word & gate::metered) != 0 && s.room(next) < 0) {
       undo(s, c, now);
       disturbed = true;
       return false;
     }
     if ((word & gate::rated) != 0) {
-      auto const taken = take_rates(s, c, now());
       disturbed = true; // units are out of sight while they leave the window, and between two of its words
-      if (!taken) {
-        s.remaining.fetch_add(c.tokens, std::memory_order_seq_cst);
+      if (!take_rates(s, c, now())) {
         undo(s, c, now);
         return false;
       }
@@ -112,6 +153,43 @@ public:
     return true;
   }
 
+  /// The same for a slot about which there is nothing special, in as few instructions as it takes. Another thread at
+  /// the slot is reason enough to refuse.
+  ///
+  /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
+  /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
+  [[nodiscard]] BOOST_FORCEINLINE bool reserve_if_simple(slot_type& s, claim& c, bool& disturbed) noexcept {
+    auto word = s.gate.load(std::memory_order_acquire);
+    auto const tokens = c.tokens;
+    auto const next = word + gate::lease_of(tokens);
+    auto const metered = (word & gate::metered) != 0;
+    constexpr auto special = gate::off | gate::parked | gate::probation | gate::rated;
+    if ((word & special) != 0 || full(s, word) || tokens > gate::most_reserved - gate::reserved(word) ||
+        (metered && s.room(word) < std::max<std::int64_t>(tokens, 1)) ||
+        !s.gate.compare_exchange_strong(word, next, std::memory_order_seq_cst, std::memory_order_relaxed))
+        [[unlikely]] {
+      return false;
+    }
+    if (metered && s.room(next) < 0) [[unlikely]] {
+      lazy_now now{*clock_};
+      undo(s, c, now);
+      disturbed = true;
+      return false;
+    }
+    return true;
+  }
+
+  /// Refused: parks the slot if it cannot serve anybody, and else, if somebody waits, has it watched. False if the slot
+  /// has come free meanwhile and is worth another try.
+  bool refuse(slot_type& s, on_refusal what, tick now) noexcept {
+    if (!available(s, 1, now).ready(now)) {
+      park(s, now);
+      return (s.gate.load(std::memory_order_relaxed) & gate::parked) != 0;
+    }
+    return what == on_refusal::forget ||
+           (s.gate.fetch_or(gate::watched, std::memory_order_seq_cst) & gate::watched) != 0;
+  }
+
   /// The request that took `c` leaves now: its rates count from here.
   void start(slot_type& s, claim const& c, tick now) noexcept {
     for_each_counted(s, c, [&](auto& window, std::size_t k) { window.start(units(c.tokens, k), now); });
@@ -120,34 +198,45 @@ public:
     }
   }
 
-  /// Gives back `tokens` of what `c` took but did not use, `since` being the moment from which rates count them. Not
-  /// enough to end a lease.
-  void give_back_tokens(slot_type& s, claim const& c, std::int64_t tokens, tick since) noexcept {
-    if (tokens > 0) {
-      s.remaining.fetch_add(tokens, std::memory_order_seq_cst);
+  /// The request that took `c` cost `actual` tokens. `since` is the moment from which rates count it. Not enough to end
+  /// a lease. True if 80 % of the quota were reached by it.
+  bool charge(slot_type& s, claim const& c, std::int64_t actual, tick since, lazy_now& now) noexcept {
+    auto const rest = c.tokens - actual;
+    if (c.counted != 0 && rest > 0) {
       for_each_counted(s, c, [&](auto& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
-          window.give_back(units(tokens, k), since);
+          window.give_back(units(rest, k), since);
         }
       });
-    }
-  }
-
-  /// Charges tokens that were used without having been taken.
-  void take_more_tokens(slot_type& s, std::int64_t tokens, lazy_now& now) noexcept {
-    if (tokens > 0) {
-      s.remaining.fetch_sub(tokens, std::memory_order_seq_cst);
+    } else if (rest < 0 && (s.gate.load(std::memory_order_relaxed) & gate::rated) != 0) {
       for_each_rate(s, [&](auto& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
-          window.force(units(tokens, k), now());
+          window.force(units(-rest, k), now());
         }
       });
     }
+    return charge_tokens(s, actual);
+  }
+  /// The same where no rates count.
+  BOOST_FORCEINLINE bool charge_tokens(slot_type& s, std::int64_t actual) noexcept {
+    if (actual >= expense::most_tokens) [[unlikely]] {
+      return charge_to_the_books(s, actual);
+    }
+    auto const before =
+        s.spent.fetch_add(expense::request + static_cast<std::uint64_t>(actual), std::memory_order_seq_cst);
+    if ((before & expense::half_full) != 0) [[unlikely]] {
+      correct_books(s);
+    }
+    return passes(s.near_limit.load(std::memory_order_relaxed), expense::tokens(before), actual);
+  }
+  /// Nothing but the books is concerned when a lease of this slot ends well.
+  [[nodiscard]] static bool is_simple(slot_type const& s) noexcept {
+    constexpr auto special = gate::attention | gate::probation | gate::adapting | gate::rated;
+    return (s.gate.load(std::memory_order_acquire) & special) == 0;
   }
 
-  /// Gives back everything `c` took, the request count too, except the lease itself.
+  /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
   void give_back(slot_type& s, claim const& c, tick since) noexcept {
-    s.remaining.fetch_add(c.tokens, std::memory_order_seq_cst);
     for_each_counted(s, c, [&](auto& window, std::size_t k) {
       if (c.unsent) {
         window.give_back_unstarted(units(c.tokens, k));
@@ -157,28 +246,40 @@ public:
     });
   }
 
-  /// Frees the place of a lease; everything else that it frees was freed before. Returns the gate word as it was, for
-  /// the flags in it. Until `end_finished` the table stays: see `close`.
-  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept {
-    if (!c.probe) {
-      return s.gate.fetch_add(gate::ending - gate::lease, std::memory_order_seq_cst);
+  /// Frees the place of a lease and the tokens it has reserved, if that concerns nobody else. Everything else that it
+  /// frees was freed before. Then the table is not touched again: the lease was what kept it alive. False if
+  /// `end_lease` must be called.
+  [[nodiscard]] BOOST_FORCEINLINE bool end_quietly(slot_type& s, claim const& c) noexcept {
+    if (c.probe || c.apart) [[unlikely]] {
+      return false;
     }
     auto word = s.gate.load(std::memory_order_relaxed);
-    while (!s.gate.compare_exchange_weak(word, (word & ~gate::probing) + gate::ending - gate::lease,
+    do {
+      if ((word & gate::attention) != 0) [[unlikely]] {
+        return false;
+      }
+    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(c.tokens), std::memory_order_seq_cst,
+                                           std::memory_order_relaxed));
+    return true;
+  }
+
+  /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The watchers are told, or
+  /// will be by the caller.
+  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept {
+    if (c.apart) {
+      s.base.fetch_add(c.tokens, std::memory_order_seq_cst);
+    }
+    auto const cleared = c.probe ? gate::watched | gate::probing : gate::watched;
+    auto word = s.gate.load(std::memory_order_relaxed);
+    while (!s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.apart ? 0 : c.tokens),
                                          std::memory_order_seq_cst)) {
     }
     return word;
   }
 
-  /// Whoever ended a lease will not touch the table again. True if it was closed meanwhile.
-  [[nodiscard]] bool end_finished(slot_type& s) noexcept {
-    return (s.gate.fetch_sub(gate::ending, std::memory_order_seq_cst) & gate::closed) != 0;
-  }
-
-  /// Gives no more leases. Returns how many are out or just ending: as many times `end_finished` will say true.
+  /// Gives no more leases. Returns how many are out.
   [[nodiscard]] std::uint32_t close(slot_type& s) noexcept {
-    auto const word = s.gate.fetch_or(gate::closed | gate::off, std::memory_order_seq_cst);
-    return gate::leases(word) + gate::endings(word);
+    return gate::leases(s.gate.fetch_or(gate::closed | gate::off, std::memory_order_seq_cst));
   }
 
   /// No offer before `until`, then one request to probe. Returns false if the slot rests at least as long already.
@@ -209,19 +310,29 @@ public:
     return true;
   }
 
-  /// Takes a slot that cannot serve one token out of the ready index.
+  /// Takes a slot that cannot serve one token out of the ready index; before, it is noted when to look at it again, so
+  /// that it is always to be found somewhere.
   void park(slot_type& s, tick now) noexcept {
+    transition const here{transitions_};
     s.gate.fetch_or(gate::parked, std::memory_order_seq_cst);
+    if (reconsider(s, now)) {
+      return;
+    }
     ready_.clear(s.index);
     if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) == 0) {
       ready_.set(s.index); // somebody brought it back before we took it out
-    } else {
-      reconsider(s, now);
     }
   }
 
   void unpark(slot_type& s) noexcept {
+    transition const here{transitions_};
     s.gate.fetch_and(~gate::parked, std::memory_order_seq_cst);
+    if (pending_.test(s.index)) {
+      pending_.clear(s.index);
+      if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) != 0) {
+        pending_.set(s.index); // parked again meanwhile, perhaps for a lease to end
+      }
+    }
     ready_.set(s.index);
   }
 
@@ -232,6 +343,9 @@ public:
       if (seen.ready(now)) {
         unpark(s);
         return true;
+      }
+      if (seen.on_event || seen.sooner) {
+        pending_.set(s.index);
       }
       if (seen.on_event || seen.at == never) {
         return false;
@@ -259,6 +373,9 @@ public:
         unpark(s);
         return never;
       }
+      if (seen.on_event || seen.sooner) {
+        pending_.set(s.index);
+      }
       return seen.on_event ? never : seen.at;
     });
   }
@@ -269,15 +386,17 @@ public:
     if ((word & gate::off) != 0) {
       return {};
     }
-    availability out{std::max(now, s.cool_until.load(std::memory_order_seq_cst))};
-    auto const cap = s.cap();
-    out.on_event = (word & gate::probing) != 0 || (cap != 0 && gate::leases(word) >= cap);
+    availability out{now};
+    if ((word & gate::probation) != 0) {
+      out.at = std::max(now, s.cool_until.load(std::memory_order_seq_cst));
+    }
+    out.on_event = (word & gate::probing) != 0 || full(s, word);
     out.shared = out.on_event;
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
-      if (s.remaining.load(std::memory_order_seq_cst) < tokens) {
+      if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
         auto const reset = s.quota_reset.load(std::memory_order_seq_cst);
-        auto const lent = s.unspent() >= tokens; // who holds the rest of what is not spent may give it back
+        auto const lent = left >= tokens; // who holds the rest of what is not spent may give it back
         if (reset != renewing && tokens > s.quota.load(std::memory_order_relaxed)) {
           return {};
         }
@@ -322,24 +441,58 @@ public:
 
   /// Gives the whole quota back once its reset time has passed. Meanwhile `renewing` keeps others from believing that
   /// nothing will come back.
+  ///
+  /// The next reset follows from the last, or from the wall clock if that is ahead: one that was set back does not make
+  /// the same reset come again.
   void renew_quota(slot_type& s, tick now) noexcept {
     auto reset = s.quota_reset.load(std::memory_order_acquire);
     if (reset > renewing && now >= reset &&
         s.quota_reset.compare_exchange_strong(reset, renewing, std::memory_order_seq_cst)) {
-      s.quota_reset_wall.store(0, std::memory_order_relaxed);
+      auto& terms = *s.terms.load(std::memory_order_acquire);
       move_balance(s, s.quota.load(std::memory_order_relaxed) - s.unspent());
-      auto mine = renewing; // a new time may have been set already
-      s.quota_reset.compare_exchange_strong(mine, 0, std::memory_order_seq_cst);
+      auto const last = from_ns(terms.next.load(std::memory_order_relaxed));
+      set_next_reset(s, terms, terms.how.next(std::max(last, clock_->wall_now())), now);
     }
   }
 
-  /// Sets limits; `unspent` is what is left of the quota, `reset` when it returns (0 = unknown). A quota that is
-  /// `metered` counts, even if it is 0. Leases out stay.
-  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent, tick reset) {
+  /// When the quota returns as far as is known, by the wall clock.
+  [[nodiscard]] static std::optional<wall_time> next_reset(slot_type const& s) noexcept {
+    auto const* const terms = s.terms.load(std::memory_order_acquire);
+    auto const at = terms ? terms->next.load(std::memory_order_relaxed) : 0;
+    return at != 0 ? std::optional{from_ns(at)} : std::nullopt;
+  }
+
+  /// The whole quota returns at `first`, and from then on as `how` says. One thread at a time.
+  void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how) {
+    auto* terms = s.terms.load(std::memory_order_relaxed);
+    if (!terms) {
+      if (!first && how == renewal{}) {
+        return;
+      }
+      terms = new quota_terms<Atomic>;
+      s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
+    }
+    while (s.quota_reset.exchange(renewing, std::memory_order_seq_cst) == renewing) { // for moments only
+    }
+    terms->how = how;
+    auto const wall = clock_->wall_now();
+    auto const coming = first && *first > wall; // one that is past has been in force
+    set_next_reset(s, *terms, coming ? first : how.next(wall), to_tick(clock_->steady_now()));
+  }
+  /// The provider named the next return; what follows it stays.
+  void set_reset(slot_type& s, wall_time first) {
+    auto* const terms = s.terms.load(std::memory_order_relaxed);
+    set_reset(s, first, terms ? terms->how : renewal{});
+  }
+
+  /// Sets limits; `unspent` is what is left of the quota. A quota that is `metered` counts, even if it is 0. Leases out
+  /// stay.
+  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent) {
     using r = rates_type;
     s.concurrency.store(l.concurrency, std::memory_order_relaxed);
+    update_cap(s);
     s.quota.store(l.quota, std::memory_order_relaxed);
-    s.quota_reset.store(reset, std::memory_order_seq_cst);
+    set_reset(s, l.quota_reset, l.quota_renewal);
     move_balance(s, unspent - s.unspent());
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
@@ -356,12 +509,17 @@ public:
       rates->set_limit(r::tokens_per_day, l.tokens_per_day);
       s.gate.fetch_or(gate::rated, std::memory_order_seq_cst);
     }
+    set_metered(s, metered);
+    unpark(s); // an acquire that finds it wanting parks it again
+  }
+
+  void set_metered(slot_type& s, bool metered) noexcept {
     if (metered) {
       s.gate.fetch_or(gate::metered, std::memory_order_seq_cst);
     } else {
       s.gate.fetch_and(~gate::metered, std::memory_order_seq_cst);
     }
-    unpark(s); // an acquire that finds it wanting parks it again
+    update_near_limit(s);
   }
 
   void set_off(slot_type& s, bool off) noexcept {
@@ -373,13 +531,48 @@ public:
     }
   }
 
-  /// Adds to what is left of the quota, in all books alike.
+  /// Adds to what is left of the quota.
   void move_balance(slot_type& s, std::int64_t delta) noexcept {
-    s.base.fetch_add(delta, std::memory_order_relaxed);
-    s.remaining.fetch_add(delta, std::memory_order_seq_cst);
+    s.base.fetch_add(delta, std::memory_order_seq_cst);
+    update_near_limit(s);
+  }
+
+  /// What the provider made us learn, 0 to forget it.
+  void learn_concurrency(slot_type& s, std::uint32_t most) noexcept {
+    s.learned_concurrency.store(most, std::memory_order_relaxed);
+    update_cap(s);
   }
 
 private:
+  static constexpr std::uint64_t finished = std::uint64_t{1} << 32; ///< transitions that are over
+  static constexpr std::uint64_t under_way = finished - 1;
+
+  class transition {
+  public:
+    explicit transition(Atomic<std::uint64_t>& count) noexcept : count_{count} {
+      count_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~transition() { count_.fetch_add(finished - 1, std::memory_order_seq_cst); }
+    transition(transition const&) = delete;
+    transition& operator=(transition const&) = delete;
+
+  private:
+    Atomic<std::uint64_t>& count_;
+  };
+
+  [[nodiscard]] static wall_time from_ns(std::int64_t ns) noexcept {
+    return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
+  }
+
+  /// Ends what `renewing` began.
+  void set_next_reset(slot_type& s, quota_terms<Atomic>& terms, std::optional<wall_time> next, tick now) noexcept {
+    using std::chrono::nanoseconds;
+    auto const wall = clock_->wall_now();
+    terms.next.store(next ? nanoseconds{next->time_since_epoch()}.count() : 0, std::memory_order_relaxed);
+    s.quota_reset.store(next ? std::max(after(now, nanoseconds{*next - wall}.count()), renewing + 1) : 0,
+                        std::memory_order_seq_cst);
+  }
+
   [[nodiscard]] static std::uint32_t units(std::int64_t tokens, std::size_t rate) noexcept {
     if (!rates_type::counts_tokens(rate)) {
       return 1;
@@ -407,26 +600,53 @@ private:
     }
   }
 
+  [[nodiscard]] static bool full(slot_type const& s, std::uint64_t word) noexcept {
+    return gate::leases(word) >= s.cap.load(std::memory_order_relaxed);
+  }
+
   /// A quota that is used up serves nothing, not even what is free.
-  [[nodiscard]] bool take_tokens(slot_type& s, std::int64_t tokens, bool metered, lazy_now& now) noexcept {
-    if (!metered) { // booked all the same: a quota that comes later finds the books in order
-      if (tokens != 0) {
-        s.remaining.fetch_sub(tokens, std::memory_order_relaxed);
-      }
-      return true;
-    }
+  [[nodiscard]] bool short_of(slot_type& s, std::int64_t tokens, std::uint64_t word, lazy_now& now) noexcept {
     auto const needed = std::max<std::int64_t>(tokens, 1);
-    auto left = s.remaining.load(std::memory_order_acquire);
-    if (left < needed && s.quota_reset.load(std::memory_order_acquire) != 0) {
-      renew_quota(s, now());
-      left = s.remaining.load(std::memory_order_acquire);
+    if ((word & gate::metered) == 0 || s.room(word) >= needed) {
+      return false;
     }
-    do {
-      if (left < needed) {
-        return false;
+    if (s.quota_reset.load(std::memory_order_acquire) != 0) {
+      renew_quota(s, now());
+    }
+    return s.room(word) < needed;
+  }
+
+  [[nodiscard]] static bool passes(std::int64_t mark, std::int64_t before, std::int64_t more) noexcept {
+    return before < mark && mark - before <= more;
+  }
+
+  /// Moves what was spent into the books. Tokens are taken from `base` first: for a moment they count twice, and never
+  /// not at all, for whoever reads `spent` before `base`.
+  BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
+    auto word = s.spent.load(std::memory_order_seq_cst);
+    while ((word & expense::half_full) != 0) {
+      auto const requests = expense::requests(word);
+      auto const tokens = (word & expense::half_full) >> expense::request_at == 0 ? expense::tokens(word) : 0;
+      auto const moved = requests << expense::request_at | static_cast<std::uint64_t>(tokens);
+      s.base.fetch_sub(tokens, std::memory_order_seq_cst);
+      if (s.spent.compare_exchange_strong(word, word - moved, std::memory_order_seq_cst)) {
+        s.booked_tokens.fetch_add(tokens, std::memory_order_seq_cst);
+        s.booked_requests.fetch_add(requests, std::memory_order_relaxed);
+        update_near_limit(s);
+        return;
       }
-    } while (!s.remaining.compare_exchange_weak(left, left - tokens, std::memory_order_seq_cst));
-    return true;
+      s.base.fetch_add(tokens, std::memory_order_seq_cst); // somebody spent more, or was faster
+    }
+  }
+
+  BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
+    auto const before = expense::tokens(s.spent.load(std::memory_order_relaxed));
+    auto const near = passes(s.near_limit.load(std::memory_order_relaxed), before, actual);
+    s.base.fetch_sub(actual, std::memory_order_seq_cst);
+    s.booked_tokens.fetch_add(actual, std::memory_order_seq_cst);
+    s.booked_requests.fetch_add(1, std::memory_order_relaxed);
+    update_near_limit(s);
+    return near;
   }
 
   [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
@@ -444,6 +664,7 @@ private:
             taken.give_back(units(c.tokens, other), now);
           }
         });
+        c.counted = 0;
         return false;
       }
       c.counted = static_cast<std::uint8_t>(c.counted | 1U << k);
@@ -451,20 +672,33 @@ private:
     return true;
   }
 
+  /// Leaves through the gate again, because something behind it was refused.
   void undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
-    auto const clear = c.probe ? gate::probing : 0;
-    auto word = s.gate.load(std::memory_order_relaxed);
-    while (
-        !s.gate.compare_exchange_weak(word, (word & ~clear) - gate::lease - gate::grant, std::memory_order_seq_cst)) {
-    }
-    if ((word & gate::parked) != 0) {
+    if ((end_lease(s, c) & gate::parked) != 0) {
       reconsider(s, now());
     }
   }
 
+  static void update_cap(slot_type& s) noexcept {
+    auto const set = s.concurrency.load(std::memory_order_relaxed);
+    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
+    auto const most = static_cast<std::uint32_t>(gate::lease_mask);
+    s.cap.store(std::min({set != 0 ? set : most, learned != 0 ? learned : most, most}), std::memory_order_seq_cst);
+  }
+
+  static void update_near_limit(slot_type& s) noexcept {
+    auto const quota = s.quota.load(std::memory_order_relaxed);
+    auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
+    auto const base = s.base.load(std::memory_order_relaxed);
+    s.near_limit.store(!metered ? never : base <= 0 ? 0 : base - quota / 5, std::memory_order_relaxed);
+  }
+
+  clock_source const* clock_;
   stable_array<slot_type, Atomic> slots_;
   ready_index<Atomic> ready_;
+  ready_index<Atomic> pending_;
   return_queue<Atomic> returns_;
+  Atomic<std::uint64_t> transitions_{0};
   Atomic<std::uint32_t> size_{0};
 };
 

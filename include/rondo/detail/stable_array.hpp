@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <boost/config.hpp>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -19,8 +21,10 @@ public:
   stable_array(stable_array const&) = delete;
   stable_array& operator=(stable_array const&) = delete;
   ~stable_array() {
-    for (auto& chunk : chunks_) {
-      delete[] chunk.load(std::memory_order_relaxed);
+    for (std::size_t k = 0; k < chunks_.size(); ++k) {
+      if (auto const start = chunks_[k].load(std::memory_order_relaxed)) {
+        delete[] reinterpret_cast<T*>(start + bias(k));
+      }
     }
   }
 
@@ -28,25 +32,30 @@ public:
   void grow_to(std::uint32_t index) {
     for (std::size_t k = 0; k <= chunk_of(index); ++k) {
       if (!chunks_[k].load(std::memory_order_relaxed)) {
-        chunks_[k].store(new T[std::size_t{first_chunk} << k], std::memory_order_release); // pairs with operator[]
+        auto const start = reinterpret_cast<std::uintptr_t>(new T[std::size_t{first_chunk} << k]);
+        chunks_[k].store(start - bias(k), std::memory_order_release); // pairs with operator[]
       }
     }
   }
 
-  [[nodiscard]] T& operator[](std::uint32_t index) const noexcept {
-    auto const k = chunk_of(index);
-    auto const first = (std::uint32_t{first_chunk} << k) - first_chunk;
-    return chunks_[k].load(std::memory_order_acquire)[index - first];
+  [[nodiscard]] BOOST_FORCEINLINE T& operator[](std::uint32_t index) const noexcept {
+    auto const start = chunks_[chunk_of(index)].load(std::memory_order_acquire); // pairs with grow_to()
+    return *reinterpret_cast<T*>(start + (std::size_t{index} + first_chunk) * sizeof(T));
   }
 
 private:
   static constexpr std::uint32_t first_chunk = 8;
 
   [[nodiscard]] static constexpr std::size_t chunk_of(std::uint32_t index) noexcept {
-    return static_cast<std::size_t>(std::bit_width(index / first_chunk + 1)) - 1;
+    return static_cast<std::size_t>(std::bit_width(std::uint64_t{index} + first_chunk)) - std::bit_width(first_chunk);
   }
 
-  std::array<Atomic<T*>, 28> chunks_{};
+  /// Chunk k begins with element `first_chunk << k`, counted from `first_chunk`; kept is where element 0 would be.
+  [[nodiscard]] static constexpr std::uintptr_t bias(std::size_t k) noexcept {
+    return (std::uintptr_t{first_chunk} << k) * sizeof(T);
+  }
+
+  std::array<Atomic<std::uintptr_t>, 30> chunks_{};
 };
 
 } // namespace rondo::detail

@@ -14,10 +14,11 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/config.hpp>
 
-#include <chrono>
+#include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -26,16 +27,39 @@ namespace rondo::detail {
 /// Makes leases out of grants.
 class lease_factory {
 public:
-  [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
-    return lease{ring, ring.choose(g, want.needs), g};
-  }
-  [[nodiscard]] static lease failed(std::optional<tick> back_in) noexcept {
-    lease out;
-    if (back_in) {
-      out.retry_after_ =
-          std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::nanoseconds{*back_in});
+  /// Tries to fill an empty lease.
+  [[nodiscard]] static bool try_take(key_ring& ring, demand const& want, lease& out,
+                                     std::span<std::uint32_t const> avoid = {}) {
+    if (!ring.try_take(want, out.grant_, avoid)) {
+      return false;
     }
+    fill(ring, want, out);
+    return true;
+  }
+  [[nodiscard]] BOOST_FORCEINLINE static bool try_take(key_ring& ring, std::int64_t tokens, lease& out) {
+    if (tokens < 0 || !ring.try_take(tokens, out.grant_)) [[unlikely]] {
+      return false;
+    }
+    out.key_ = &ring.choose(out.grant_, {}, {}, out.counted_by_key_);
+    out.ring_ = &ring;
+    return true;
+  }
+  [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
+    lease out;
+    out.grant_ = g;
+    fill(ring, want, out);
     return out;
+  }
+  [[nodiscard]] static lease failed(tick back_in) noexcept {
+    lease out;
+    out.retry_after_ = back_in;
+    return out;
+  }
+
+private:
+  static void fill(key_ring& ring, demand const& want, lease& out) noexcept {
+    out.key_ = &ring.choose(out.grant_, want.needs, want.affinity, out.counted_by_key_);
+    out.ring_ = &ring;
   }
 };
 
@@ -156,9 +180,8 @@ public:
       post_result(std::forward<Handler>(handler), error::invalid_argument, lease{});
       return;
     }
-    grant g;
-    if (ring_->try_take(want, g)) {
-      post_result(std::forward<Handler>(handler), {}, lease_factory::make(*ring_, g, want));
+    if (lease ready; lease_factory::try_take(*ring_, want, ready)) {
+      post_result(std::forward<Handler>(handler), {}, std::move(ready));
       return;
     }
     ring_->found_nothing();

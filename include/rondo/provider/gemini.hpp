@@ -9,6 +9,7 @@
 #include <rondo/provider/reset_formats.hpp>
 #include <rondo/provider/usage_meter.hpp>
 #include <rondo/secret.hpp>
+#include <rondo/time_zone.hpp>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -131,7 +132,7 @@ protected:
       }
     }
     if (daily) { // whatever the delay says: it knows only about the minute
-      out.failure = outcome::exhausted(rondo::detail::next_pacific_midnight(a.now));
+      out.failure = outcome::exhausted(time_zone::pacific().next_midnight(a.now));
     } else if (spent) {
       out.failure = rest ? outcome::exhausted(*rest) : outcome::exhausted();
     } else if (rest) {

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/detail/mixing.hpp>
+#include <rondo/detail/slot.hpp>
+#include <rondo/detail/slot_table.hpp>
+#include <rondo/detail/tick.hpp>
+#include <rondo/strategy.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace rondo::detail {
+
+/// The slots that are worth a try: those of an account, and if the request names a lane that has a table of its own,
+/// also those of the lane.
+struct candidates {
+  slot_table<std::atomic> const& accounts;
+  slot_table<std::atomic> const* lane;
+
+  static constexpr std::uint32_t none = ready_index<>::npos;
+
+  /// The first one that is not below `from`, or `none`.
+  [[nodiscard]] std::uint32_t next(std::uint32_t from) const noexcept {
+    auto at = accounts.ready().next(from);
+    if (lane) [[unlikely]] {
+      while (at != none) {
+        auto const also = lane->ready().next(at);
+        if (also == at) {
+          break;
+        }
+        at = also == none ? none : accounts.ready().next(also);
+      }
+    }
+    return at;
+  }
+  [[nodiscard]] bool contain(std::uint32_t i) const noexcept {
+    return accounts.ready().test(i) && (!lane || lane->ready().test(i));
+  }
+};
+
+/// Picks the next slot by a strategy. Remembers where it stands, and nothing about the slots.
+///
+/// Any thread. Threads that turned one wheel would pass its cache line to and fro on every pick, so there are several;
+/// when two of them meet at one slot, one jumps away, or they would march in step from then on.
+class rotor {
+public:
+  /// Where the next pick starts to look.
+  struct alignas(64) wheel {
+    std::atomic<std::uint32_t> at{0};
+  };
+  /// The wheel of this thread under `strategy::round_robin`.
+  [[nodiscard]] wheel& mine() noexcept {
+    static constinit thread_local std::uint8_t number = unknown; // of the wheel, for all pools
+    if (number == unknown) [[unlikely]] {
+      number = static_cast<std::uint8_t>(mixed(reinterpret_cast<std::uintptr_t>(&number)) % wheels);
+    }
+    return wheels_[number];
+  }
+
+  /// Calls `take(slot number, contended)` for one candidate after the other, the best first, until it returns true.
+  /// Every candidate gets its chance.
+  template <class Take>
+  bool pick(strategy how, candidates const& from, std::uint64_t affinity, std::int64_t tokens, Take&& take) noexcept {
+    if (affinity != 0) [[unlikely]] {
+      return pick_by_affinity(from, affinity, take);
+    }
+    switch (how) {
+    case strategy::round_robin: return walk(mine(), from, 1, take);
+    case strategy::fill_first: return walk(wheels_.front(), from, 0, take);
+    case strategy::most_remaining:
+      return pick_best(from, take, [](slot_type const& s) {
+        auto const word = s.gate.load(std::memory_order_relaxed);
+        return (word & gate::metered) != 0 ? -s.room(word) : std::numeric_limits<std::int64_t>::min();
+      });
+    case strategy::least_loaded:
+      return pick_best(from, take, [](slot_type const& s) {
+        return std::int64_t{gate::leases(s.gate.load(std::memory_order_relaxed))};
+      });
+    case strategy::soonest_reset:
+      return pick_best(from, take, [tokens](slot_type const& s) {
+        auto const reset = s.quota_reset.load(std::memory_order_relaxed);
+        return reset > renewing && s.room(s.gate.load(std::memory_order_relaxed)) >= tokens ? reset : never;
+      });
+    case strategy::weighted:
+      return pick_best(
+          from,
+          [&](std::uint32_t i, bool& contended) { return take(i, contended) && (spend_turn(from.accounts[i]), true); },
+          [this](slot_type const& s) {
+            return static_cast<std::int64_t>(std::max(s.virtual_start.load(std::memory_order_relaxed),
+                                                      virtual_time_.load(std::memory_order_relaxed)));
+          });
+    }
+    return false;
+  }
+
+private:
+  using slot_type = slot<std::atomic>;
+  /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
+  template <class Take> static bool walk(wheel& w, candidates const& from, std::uint32_t step, Take& take) noexcept {
+    auto const start = w.at.load(std::memory_order_relaxed);
+    for (auto i = from.next(start); i != candidates::none; i = from.next(i + 1)) {
+      if (take_and_turn(w, start, i, step, from, take)) {
+        return true;
+      }
+    }
+    for (auto i = from.next(0); i < start; i = from.next(i + 1)) {
+      if (take_and_turn(w, start, i, step, from, take)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  template <class Take>
+  static bool take_and_turn(wheel& w, std::uint32_t start, std::uint32_t i, std::uint32_t step, candidates const& from,
+                            Take& take) noexcept {
+    bool contended = false;
+    if (!take(i, contended)) {
+      return false;
+    }
+    auto next = i + step;
+    if (contended && step != 0) [[unlikely]] {
+      next = static_cast<std::uint32_t>(mixed(next ^ reinterpret_cast<std::uintptr_t>(&w)) % from.accounts.size());
+    }
+    if (next != start) {
+      w.at.store(next, std::memory_order_relaxed);
+    }
+    return true;
+  }
+
+  /// The one with the lowest score of the next `most_compared`; among equals, the next. Then whoever else is there.
+  template <class Take, class Score> bool pick_best(candidates const& from, Take&& take, Score&& score) noexcept {
+    struct candidate {
+      std::int64_t score;
+      std::uint32_t index;
+    };
+    std::array<candidate, most_compared> seen;
+    std::size_t count = 0;
+    auto& w = mine();
+    auto const start = w.at.load(std::memory_order_relaxed);
+    auto const compare = [&](std::uint32_t first, std::uint32_t end) {
+      for (auto i = from.next(first); i < end && count < most_compared; i = from.next(i + 1)) {
+        seen[count++] = {score(from.accounts[i]), i};
+      }
+    };
+    compare(start, candidates::none);
+    compare(0, start);
+    auto const all_seen = count < most_compared;
+    while (count != 0) {
+      auto const best = std::min_element(seen.begin(), seen.begin() + static_cast<std::ptrdiff_t>(count),
+                                         [](auto const& a, auto const& b) { return a.score < b.score; });
+      if (bool contended = false; take(best->index, contended)) {
+        w.at.store(best->index + 1, std::memory_order_relaxed);
+        return true;
+      }
+      std::copy(best + 1, seen.begin() + static_cast<std::ptrdiff_t>(count), best);
+      --count;
+    }
+    return !all_seen && walk(w, from, 1, take);
+  }
+
+  /// Start-time fair queueing: a slot's next turn is due when it has waited for as long as its weight tells, in the
+  /// time that passes with the turns of all. One that was away does not make up for the turns it missed.
+  void spend_turn(slot_type& s) noexcept {
+    constexpr std::uint64_t whole = std::uint64_t{1} << 24;
+    auto const weight = std::max(s.weight.load(std::memory_order_relaxed), 1U);
+    auto const now = virtual_time_.load(std::memory_order_relaxed);
+    auto start = s.virtual_start.load(std::memory_order_relaxed);
+    std::uint64_t turn = 0;
+    do {
+      turn = std::max(start, now);
+    } while (!s.virtual_start.compare_exchange_weak(start, turn + std::max<std::uint64_t>(whole / weight, 1),
+                                                    std::memory_order_relaxed));
+    if (turn > now) {
+      virtual_time_.store(turn, std::memory_order_relaxed); // a lost update only makes the next turns a little uneven
+    }
+  }
+
+  /// A few choices of its own for every affinity, always in the same order; then whoever comes after the first of them.
+  template <class Take>
+  static bool pick_by_affinity(candidates const& from, std::uint64_t affinity, Take& take) noexcept {
+    constexpr std::uint64_t choices = 8;
+    auto const size = from.accounts.size();
+    if (size == 0) {
+      return false;
+    }
+    for (std::uint64_t n = 0; n < choices; ++n) {
+      auto const i = bucket_of(mixed(affinity + n), size);
+      if (bool contended = false; from.contain(i) && take(i, contended)) {
+        return true;
+      }
+    }
+    wheel first;
+    first.at.store(bucket_of(mixed(affinity + choices), size), std::memory_order_relaxed);
+    return walk(first, from, 0, take);
+  }
+
+  static constexpr std::size_t most_compared = 32;
+  static constexpr std::uint8_t wheels = 16;
+  static constexpr std::uint8_t unknown = wheels;
+
+  std::array<wheel, wheels> wheels_;
+  std::atomic<std::uint64_t> virtual_time_{0};
+};
+
+} // namespace rondo::detail
