@@ -100,6 +100,13 @@ public:
     granted_tokens_ = 0;
   }
 
+  /// So much was spent that the next charge has to move it into the books.
+  void fill_the_books() {
+    constexpr auto much = std::int64_t{1} << 39;
+    slot_.spent.store(much);
+    slot_.base.fetch_add(much);
+  }
+
   /// Whoever wants to know when the slot can serve must find it somewhere, unless it was just changing places.
   void look_for_it() {
     auto const before = table_.transitions();
@@ -378,6 +385,22 @@ struct a_quota_comes_back : pool_of_one {
   void check() { check_waiter_was_served(); }
 };
 
+/// What was spent moves into the books as the quota comes back.
+struct books_are_corrected_as_a_quota_comes_back : pool_of_one {
+  books_are_corrected_as_a_quota_comes_back() : pool_of_one{ten_tokens} {
+    held = *take(2);
+    fill_the_books();
+    reset_after(10);
+    advance(10);
+  }
+  claim held;
+  std::vector<std::function<void()>> threads{[this] { settle(held, 2); }, [this] { take(6); }};
+  void check() {
+    while (take(1)) {
+    }
+  }
+};
+
 struct a_slot_is_looked_for_as_it_comes_and_goes : pool_of_one {
   a_slot_is_looked_for_as_it_comes_and_goes() : pool_of_one{one_at_a_time} {}
   claim held = *take(1);
@@ -455,6 +478,9 @@ BOOST_AUTO_TEST_CASE(no_rest_is_forgotten_as_another_ends) {
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once) {
   check_schedules<a_quota_comes_back>(2);
+}
+BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_books_are_corrected) {
+  check_schedules<books_are_corrected_as_a_quota_comes_back>(4);
 }
 BOOST_AUTO_TEST_CASE(a_slot_is_always_somewhere) {
   check_schedules<a_slot_is_looked_for_as_it_comes_and_goes>(2);

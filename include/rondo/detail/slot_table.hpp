@@ -473,8 +473,7 @@ public:
       terms = new quota_terms<Atomic>;
       s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
     }
-    while (s.quota_reset.exchange(renewing, std::memory_order_seq_cst) == renewing) { // for moments only
-    }
+    hold_terms(s);
     terms->how = how;
     auto const wall = clock_->wall_now();
     auto const coming = first && *first > wall; // one that is past has been in force
@@ -494,7 +493,7 @@ public:
     update_cap(s);
     s.quota.store(l.quota, std::memory_order_relaxed);
     set_reset(s, l.quota_reset, l.quota_renewal);
-    move_balance(s, unspent - s.unspent());
+    set_unspent(s, unspent);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
     auto* rates = s.rates.load(std::memory_order_relaxed);
@@ -538,6 +537,13 @@ public:
     update_near_limit(s);
   }
 
+  /// Sets what is left of the quota when all that is reserved is given back.
+  void set_unspent(slot_type& s, std::int64_t unspent) noexcept {
+    auto const reset = hold_terms(s);
+    move_balance(s, unspent - s.unspent());
+    s.quota_reset.store(reset, std::memory_order_seq_cst);
+  }
+
   /// What the provider made us learn, 0 to forget it.
   void learn_concurrency(slot_type& s, std::uint32_t most) noexcept {
     s.learned_concurrency.store(most, std::memory_order_relaxed);
@@ -563,6 +569,15 @@ private:
 
   [[nodiscard]] static wall_time from_ns(std::int64_t ns) noexcept {
     return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
+  }
+
+  /// Waits for its turn to change the terms; returns the time of the reset, which must be set again.
+  static tick hold_terms(slot_type& s) noexcept {
+    for (;;) {
+      if (auto const reset = s.quota_reset.exchange(renewing, std::memory_order_seq_cst); reset != renewing) {
+        return reset; // the others hold them for moments only
+      }
+    }
   }
 
   /// Ends what `renewing` began.
@@ -622,8 +637,18 @@ private:
   }
 
   /// Moves what was spent into the books. Tokens are taken from `base` first: for a moment they count twice, and never
-  /// not at all, for whoever reads `spent` before `base`.
+  /// not at all, for whoever reads `spent` before `base`. Whoever sets the quota to a figure must not count them twice,
+  /// and is kept out meanwhile; if he is at it already, the next request corrects the books.
   BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
+    auto reset = s.quota_reset.load(std::memory_order_relaxed);
+    if (reset == renewing || !s.quota_reset.compare_exchange_strong(reset, renewing, std::memory_order_seq_cst)) {
+      return;
+    }
+    move_spent_into_books(s);
+    s.quota_reset.store(reset, std::memory_order_seq_cst);
+  }
+
+  static void move_spent_into_books(slot_type& s) noexcept {
     auto word = s.spent.load(std::memory_order_seq_cst);
     while ((word & expense::half_full) != 0) {
       auto const requests = expense::requests(word);
