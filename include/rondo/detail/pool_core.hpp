@@ -495,13 +495,14 @@ private:
     for (auto i = t.pending().next(0); i != candidates::none; i = t.pending().next(i + 1)) {
       consider(i);
     }
-    return out.at <= t.returns().visit([&](slot_type const& s, tick at) {
+    auto const not_seen = t.returns().visit([&](slot_type const& s, tick at) {
       if (at >= out.at) {
         return false; // this one and those behind it come later
       }
       consider(s.index);
       return true;
     });
+    return not_seen >= out.at;
   }
 
   void consider_slot(outlook& out, slot_type& s, table_type* lane, demand const& want, tick now,
