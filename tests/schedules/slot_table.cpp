@@ -135,6 +135,13 @@ public:
 
   void check_is_not_offered() { expect(!take(1).has_value(), "a slot that cannot serve is offered"); }
 
+  /// Fails if that is more than there may be.
+  void take_what_is_left() {
+    while (take(1)) {
+    }
+  }
+  [[nodiscard]] std::uint32_t leases() const { return leases_; }
+
   void check_every_lease_saw_the_close() {
     expect(ended_after_close_ == counted_at_close_, "the leases that were counted at the close have not all seen it");
   }
@@ -261,8 +268,11 @@ struct two_leases_end_for_one_waiter : pool_of_one {
 
 struct three_compete_for_two_places : pool_of_one {
   three_compete_for_two_places() : pool_of_one{two_at_a_time} {}
-  std::vector<std::function<void()>> threads{3, [this] { take_and_refund(1); }};
-  void check() { check_is_offered(); }
+  std::vector<std::function<void()>> threads{[this] { take(1); }, [this] { take(1); }, [this] { take_and_refund(1); }};
+  void check() {
+    take_what_is_left();
+    expect(leases() == 2, "a place is lost");
+  }
 };
 
 struct three_compete_for_tokens : pool_of_one {
@@ -285,10 +295,7 @@ struct the_gate_looks_as_before : pool_of_one {
                                                take(4);
                                              },
                                              [this] { take(4); }};
-  void check() {
-    while (take(1)) {
-    }
-  }
+  void check() { take_what_is_left(); }
 };
 
 /// More was spent than had been taken, just as somebody takes what was left; a third one may be refused by either.
@@ -395,10 +402,7 @@ struct books_are_corrected_as_a_quota_comes_back : pool_of_one {
   }
   claim held;
   std::vector<std::function<void()>> threads{[this] { settle(held, 2); }, [this] { take(6); }};
-  void check() {
-    while (take(1)) {
-    }
-  }
+  void check() { take_what_is_left(); }
 };
 
 struct a_slot_is_looked_for_as_it_comes_and_goes : pool_of_one {
@@ -447,16 +451,16 @@ BOOST_AUTO_TEST_CASE(no_waiter_sleeps_as_two_leases_end) {
   check_schedules<two_leases_end_for_one_waiter>(4);
 }
 BOOST_AUTO_TEST_CASE(no_more_leases_than_places) {
-  check_schedules<three_compete_for_two_places>(2);
+  check_schedules<three_compete_for_two_places>(3);
 }
 BOOST_AUTO_TEST_CASE(no_more_tokens_than_there_are) {
-  check_schedules<three_compete_for_tokens>(2);
+  check_schedules<three_compete_for_tokens>(3);
 }
 BOOST_AUTO_TEST_CASE(no_tokens_are_granted_again) {
   check_schedules<the_gate_looks_as_before>(4);
 }
 BOOST_AUTO_TEST_CASE(no_waiter_sleeps_after_an_overdraft) {
-  check_schedules<an_overdraft_meets_a_request>(2);
+  check_schedules<an_overdraft_meets_a_request>(3);
 }
 BOOST_AUTO_TEST_CASE(no_waiter_sleeps_as_a_request_is_taken_back) {
   check_schedules<a_request_is_taken_back_as_one_begins_to_wait>(3);
@@ -465,7 +469,7 @@ BOOST_AUTO_TEST_CASE(no_slot_is_lost_as_a_request_is_undone) {
   check_schedules<a_slot_is_full_for_a_moment>(3);
 }
 BOOST_AUTO_TEST_CASE(no_waiter_sleeps_as_a_request_is_undone) {
-  check_schedules<a_request_is_undone_as_one_begins_to_wait>(2);
+  check_schedules<a_request_is_undone_as_one_begins_to_wait>(3);
 }
 BOOST_AUTO_TEST_CASE(no_waiter_sleeps_as_a_cap_is_raised) {
   check_schedules<a_cap_is_raised_as_one_begins_to_wait>(4);
@@ -486,7 +490,7 @@ BOOST_AUTO_TEST_CASE(a_slot_is_always_somewhere) {
   check_schedules<a_slot_is_looked_for_as_it_comes_and_goes>(2);
 }
 BOOST_AUTO_TEST_CASE(a_resting_slot_is_always_somewhere) {
-  check_schedules<a_slot_is_looked_for_as_it_rests>(2);
+  check_schedules<a_slot_is_looked_for_as_it_rests>(3);
 }
 BOOST_AUTO_TEST_CASE(no_lease_is_forgotten_at_the_close) {
   check_schedules<leases_end_as_the_pool_closes>(3);

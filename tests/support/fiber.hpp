@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "support/sanitizers.hpp"
+
 #include <ucontext.h>
 
 #include <cstddef>
@@ -9,20 +11,9 @@
 #include <memory>
 #include <utility>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RONDO_TEST_FIBER_ASAN
-#elif __has_feature(thread_sanitizer)
-#define RONDO_TEST_FIBER_TSAN
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define RONDO_TEST_FIBER_ASAN
-#elif defined(__SANITIZE_THREAD__)
-#define RONDO_TEST_FIBER_TSAN
-#endif
-#if defined(RONDO_TEST_FIBER_ASAN)
+#if defined(RONDO_TEST_ASAN)
 #include <sanitizer/common_interface_defs.h>
-#elif defined(RONDO_TEST_FIBER_TSAN)
+#elif defined(RONDO_TEST_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -34,7 +25,7 @@ class fiber {
 public:
   /// Stands for whoever constructs it, who has a stack already.
   fiber() noexcept {
-#ifdef RONDO_TEST_FIBER_TSAN
+#ifdef RONDO_TEST_TSAN
     identity_ = __tsan_get_current_fiber();
 #endif
   }
@@ -49,7 +40,7 @@ public:
     auto const self = reinterpret_cast<std::uintptr_t>(this); // makecontext passes on nothing but ints
     makecontext(&context_, reinterpret_cast<void (*)()>(&fiber::start), 2, static_cast<unsigned>(self >> 32),
                 static_cast<unsigned>(self));
-#ifdef RONDO_TEST_FIBER_TSAN
+#ifdef RONDO_TEST_TSAN
     identity_ = __tsan_create_fiber(0);
 #endif
   }
@@ -59,7 +50,7 @@ public:
 
   /// What stands on the stack of a fiber that never ends is not destroyed.
   ~fiber() {
-#ifdef RONDO_TEST_FIBER_TSAN
+#ifdef RONDO_TEST_TSAN
     if (stack_) {
       __tsan_destroy_fiber(identity_);
     }
@@ -70,9 +61,9 @@ public:
   /// that runs.
   void switch_to(fiber& other) noexcept {
     other.previous_ = this;
-#if defined(RONDO_TEST_FIBER_ASAN)
+#if defined(RONDO_TEST_ASAN)
     __sanitizer_start_switch_fiber(&fake_stack_, other.bottom_, other.size_);
-#elif defined(RONDO_TEST_FIBER_TSAN)
+#elif defined(RONDO_TEST_TSAN)
     __tsan_switch_to_fiber(other.identity_, 0);
 #endif
     swapcontext(&context_, &other.context_);
@@ -89,7 +80,7 @@ private:
   }
 
   void arrived() noexcept {
-#ifdef RONDO_TEST_FIBER_ASAN
+#ifdef RONDO_TEST_ASAN
     // tells the bounds of the stack that was left, which nobody else knows of the first one
     __sanitizer_finish_switch_fiber(fake_stack_, &previous_->bottom_, &previous_->size_);
 #endif
@@ -101,9 +92,9 @@ private:
   fiber* previous_ = nullptr;
   void const* bottom_ = nullptr;
   std::size_t size_ = 0;
-#if defined(RONDO_TEST_FIBER_ASAN)
+#if defined(RONDO_TEST_ASAN)
   void* fake_stack_ = nullptr;
-#elif defined(RONDO_TEST_FIBER_TSAN)
+#elif defined(RONDO_TEST_TSAN)
   void* identity_ = nullptr;
 #endif
 };

@@ -394,8 +394,7 @@ public:
     out.shared = out.on_event;
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
-      auto const reset =
-          s.quota_reset.load(std::memory_order_seq_cst); // before what is left: a reset changes that first
+      auto const reset = s.quota_reset.load(std::memory_order_seq_cst); // before what is left, as it changes after that
       if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
         auto const lent = left >= tokens; // who holds the rest of what is not spent may give it back
         if (reset != renewing && tokens > s.quota.load(std::memory_order_relaxed)) {
