@@ -338,6 +338,7 @@ public:
 
   /// Something about a parked slot has changed: puts it back, or notes when to look again. True if it is back.
   bool reconsider(slot_type& s, tick now) noexcept {
+    transition const here{transitions_}; // what two threads note at once is not to be found before both are done
     auto seen = available(s, 1, now);
     for (;;) {
       if (seen.ready(now)) {
