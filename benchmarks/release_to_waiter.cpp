@@ -15,6 +15,7 @@
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,7 @@ public:
 
 private:
   asio::io_context context_;
+  asio::steady_timer timer_{context_}; // a context with timers, as a pool's and any server's is, looks for them too
   Executor executor_{context_.get_executor()};
   std::uint64_t length_;
   std::uint64_t resumed_ = 0;

@@ -76,12 +76,11 @@ bool is_loopback(asio::ip::address const& address) {
 }
 
 rondo::strategy take_strategy(json_fields& in, std::string_view name) {
-  static constexpr std::array all{rondo::strategy::round_robin, rondo::strategy::fill_first};
   std::vector<std::string_view> words;
-  for (auto const one : all) {
+  for (auto const one : rondo::strategies) {
     words.push_back(to_string(one));
   }
-  return all.at(in.word(name, 0, words));
+  return rondo::strategies.at(in.word(name, 0, words));
 }
 
 /// `2026-12-01T00:00:00Z`; the C++ library does not parse dates yet.

@@ -16,11 +16,9 @@
 #include <rondo/subscription.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -66,8 +64,13 @@ struct balance_mark {
 /// token.
 class key_pool {
   template <class CompletionToken> auto initiate(detail::demand const& want, CompletionToken&& token) {
-    return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire{ring_}, token,
-                                                                                 want);
+    return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire<>{ring_},
+                                                                                 token, want);
+  }
+
+  [[nodiscard]] auto wait(detail::demand const& want, detail::acquired& into) {
+    return boost::asio::async_initiate<boost::asio::deferred_t const, void()>(
+        detail::initiate_acquire<detail::written_to>{ring_, {&into}}, boost::asio::deferred, want);
   }
 
 public:
@@ -151,6 +154,9 @@ public:
   /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
   /// same account that is added later finds limits and balance as they were left. False if there is no such key.
   bool remove(std::string_view name) { return ring_->remove(name); }
+  /// Gives a key another secret, and a second chance if the old one was invalid. Leases on it keep the old secret,
+  /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.
+  void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
   /// Replaces the limits that a key's account has for one lane. \throws system_error with `unknown_name`.
@@ -244,30 +250,32 @@ private:
     return out;
   }
 
-  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
-    lease out;
-    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, out)) [[unlikely]] {
-      out = co_await wait_impl(want);
-    }
-    co_return out;
-  }
+  // One coroutine frame each, small enough for Asio to recycle. An operation that is awaited as such needs no frame.
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
-    lease out;
-    if (!detail::lease_factory::try_take(*ring_, tokens, out)) [[unlikely]] {
-      out = co_await wait_impl(to_demand({.tokens = tokens}));
+    detail::acquired out;
+    if (!detail::lease_factory::try_take(*ring_, tokens, out.lease)) [[unlikely]] {
+      auto waiting = wait(to_demand({.tokens = tokens}), out);
+      co_await std::move(waiting);
+      throw_if_failed(out);
     }
-    co_return out;
+    co_return std::move(out.lease);
   }
 
-  /// Apart from `acquire_impl`, whose frame must be small enough for Asio to recycle.
-  [[nodiscard]] boost::asio::awaitable<lease> wait_impl(detail::demand want) {
-    auto [ec, got] =
-        co_await initiate(want, boost::asio::as_tuple(boost::asio::use_awaitable_t<boost::asio::any_io_executor>{}));
-    if (ec) {
-      throw acquire_error{ec, got.retry_after()};
+  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
+    detail::acquired out;
+    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, out.lease)) [[unlikely]] {
+      auto waiting = wait(want, out);
+      co_await std::move(waiting);
+      throw_if_failed(out);
     }
-    co_return std::move(got);
+    co_return std::move(out.lease);
+  }
+
+  static void throw_if_failed(detail::acquired const& out) {
+    if (out.ec) {
+      throw acquire_error{out.ec, out.lease.retry_after()};
+    }
   }
 
   detail::key_ring* ring_;

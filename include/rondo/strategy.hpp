@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -18,6 +19,9 @@ enum class strategy : std::uint8_t {
   weighted,       ///< in proportion to the weights, evenly spread
   soonest_reset,  ///< the one whose quota returns first: spend first what expires first
 };
+
+inline constexpr std::array strategies{strategy::round_robin,  strategy::fill_first, strategy::most_remaining,
+                                       strategy::least_loaded, strategy::weighted,   strategy::soonest_reset};
 
 [[nodiscard]] constexpr std::string_view to_string(strategy s) noexcept {
   switch (s) {

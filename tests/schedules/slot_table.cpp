@@ -160,7 +160,7 @@ private:
     bool contended = false;
     while (!table_.reserve(slot_, c, at, disturbed, contended)) {
       disturbed = true;
-      if (table_.refuse(slot_, refused, at())) {
+      if (table_.refuse(slot_, refused, at)) {
         return {};
       }
     }
@@ -202,7 +202,8 @@ private:
       return;
     }
     if ((word & gate::parked) != 0) {
-      table_.reconsider(slot_, now());
+      lazy_now at{clock_};
+      table_.reconsider(slot_, table_.time_for(slot_, at));
     }
     wake();
   }

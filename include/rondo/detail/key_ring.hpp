@@ -5,6 +5,7 @@
 #include <rondo/balance.hpp>
 #include <rondo/capability.hpp>
 #include <rondo/detail/alarm.hpp>
+#include <rondo/detail/event_queue.hpp>
 #include <rondo/detail/lanes.hpp>
 #include <rondo/detail/mixing.hpp>
 #include <rondo/detail/pool_core.hpp>
@@ -17,7 +18,6 @@
 #include <rondo/subscription.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/config.hpp>
 
 #include <algorithm>
@@ -25,11 +25,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <limits>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -101,54 +101,6 @@ struct account_record {
   }
 };
 
-/// Delivers events in order on the pool's executor.
-class event_queue : public std::enable_shared_from_this<event_queue> {
-public:
-  explicit event_queue(boost::asio::any_io_executor executor) : executor_{std::move(executor)} {}
-
-  [[nodiscard]] subscription add(std::function<void(event const&)> f) { return subscribers_.add(std::move(f)); }
-
-  void push(event e) {
-    std::lock_guard const lock{mutex_};
-    if (executor_) {
-      pending_.push_back(std::move(e));
-      if (pending_.size() == 1) {
-        post_next();
-      }
-    }
-  }
-
-  /// What is under way is still delivered; leases may outlive the context, and must not keep anything of it.
-  void close() {
-    std::lock_guard const lock{mutex_};
-    executor_.reset();
-  }
-
-private:
-  void post_next() {
-    boost::asio::post(*executor_, [self = shared_from_this()] { self->deliver(); });
-  }
-
-  /// One event a handler: one that throws does not take the others with it.
-  void deliver() {
-    event next;
-    {
-      std::lock_guard const lock{mutex_};
-      next = std::move(pending_.front());
-      pending_.pop_front();
-      if (!pending_.empty() && executor_) {
-        post_next();
-      }
-    }
-    subscribers_.call(next);
-  }
-
-  std::optional<boost::asio::any_io_executor> executor_;
-  subscribers<event const&> subscribers_;
-  std::mutex mutex_;
-  std::deque<event> pending_;
-};
-
 /// The keys behind the slots: names, secrets, who shares what.
 class key_ring final : public pool_core {
 public:
@@ -157,6 +109,16 @@ public:
         alarm_{std::make_shared<detail::alarm>(executor, *this)}, events_{std::make_shared<event_queue>(executor)} {}
 
   [[nodiscard]] boost::asio::any_io_executor get_executor() const { return *executor_; }
+
+  /// Memory for a waiter. It is used again and again: as much is kept as was needed at the worst moment.
+  [[nodiscard]] void* allocate_waiter(std::size_t size) {
+    std::lock_guard const lock{waiters_mutex_};
+    return waiters_.allocate(size);
+  }
+  void deallocate_waiter(void* memory, std::size_t size) noexcept {
+    std::lock_guard const lock{waiters_mutex_};
+    waiters_.deallocate(memory, size);
+  }
 
   void shut_down() {
     alarm_->detach();
@@ -305,6 +267,39 @@ public:
     freed(table()[index]);
     note_change();
     return true;
+  }
+
+  void replace_secret(std::string_view name, secret fresh) {
+    if (fresh.empty()) {
+      throw boost::system::system_error{error::invalid_argument, "key '" + std::string{name} + "'"};
+    }
+    std::unique_lock lock{admin_};
+    auto& old = find(name);
+    auto const index = old.slot;
+    auto& account = accounts_[index];
+    auto record = std::make_unique<key_record>();
+    record->slot = index;
+    record->id = old.id;
+    record->masked = fresh.masked();
+    record->barred.store(old.barred.load());
+    record->disabled.store(old.disabled.load());
+    record->requests.store(old.requests.load());
+    record->failures.store(old.failures.load());
+    record->params = old.params;
+    record->params.secret = std::move(fresh);
+    std::replace(account.members.begin(), account.members.end(), &old, record.get());
+    std::replace(order_.begin(), order_.end(), &old, record.get());
+    last_key_.store(nullptr);
+    auto& place = keys_.find(name)->second;
+    place.swap(record);
+    account.retired.push_back(std::move(record));
+    publish(index);
+    update(index);
+    table()[index].gate.fetch_or(gate::retired);
+    wipe_retired(index);
+    lock.unlock();
+    freed(table()[index]);
+    note_change();
   }
 
   void set_limits(std::string_view key, limits const& l) {
@@ -711,6 +706,9 @@ private:
   std::atomic<key_record*> last_key_{nullptr};
   std::atomic<bool> all_unavailable_{false};
   stable_array<account_record> accounts_;
+
+  std::mutex waiters_mutex_;
+  std::pmr::unsynchronized_pool_resource waiters_;
 
   std::mutex admin_; // guards what follows, and everything in an account but its list of keys
   std::map<std::string, std::unique_ptr<key_record>, std::less<>> keys_;

@@ -99,6 +99,9 @@ public:
       std::lock_guard const lock{mutex_};
       auto const deadline = w.want.patience == never ? never : after(now(), w.want.patience);
       line_.push_back(w, class_of(w.want), deadline);
+      if (most_wanted_.load(std::memory_order_relaxed) < w.want.tokens) {
+        most_wanted_.store(w.want.tokens, std::memory_order_seq_cst);
+      }
       // from here on whoever frees capacity sees that somebody waits; what was freed before, serve_line sees
       waiting_.fetch_add(1, std::memory_order_seq_cst);
       serve_line(done, &w);
@@ -164,9 +167,7 @@ public:
     if (table_.charge_tokens(s, actual)) [[unlikely]] {
       note(event_kind::near_limit, g);
     }
-    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
-      changed_.store(true, std::memory_order_seq_cst); // what was lent is spent: some who hoped for it wait in vain
-    }
+    note_spending(s);
     if (!table_.end_quietly(s, g.what)) [[unlikely]] {
       finish_with_care(g);
     } // from here on the pool may be gone
@@ -364,7 +365,7 @@ private:
     out.what = {.tokens = want.tokens, .unsent = want.unsent};
     while (!table_.reserve(s, out.what, now, disturbed, contended)) {
       disturbed = true;
-      if (table_.refuse(s, refused, now())) {
+      if (table_.refuse(s, refused, now)) {
         if (auto const word = s.gate.load(std::memory_order_relaxed);
             (word & gate::retired) != 0 && gate::leases(word) == 0) {
           retire(s); // the lease that was taken for a moment may have been the one that others waited for
@@ -378,7 +379,7 @@ private:
       out.what_of_lane = {.tokens = want.tokens, .unsent = want.unsent};
       while (!lane->slots.reserve(in_lane, out.what_of_lane, now, disturbed, contended)) {
         disturbed = true;
-        if (lane->slots.refuse(in_lane, refused, now())) {
+        if (lane->slots.refuse(in_lane, refused, now)) {
           out.counted_since = now();
           table_.give_back(s, out.what, out.counted_since);
           free(s, table_, out.what);
@@ -567,14 +568,16 @@ private:
   /// it also looks whether somebody waits in vain.
   void serve_line(waiter*& done, waiter* fresh = nullptr) noexcept {
     lazy_now now{clock()};
-    expire_line(now(), done);
-    auto const full = changed_.exchange(false, std::memory_order_seq_cst) || alarm_ <= now();
+    if (line_.first_deadline() != never) {
+      expire_line(now(), done);
+    }
+    auto const full = changed_.exchange(false, std::memory_order_seq_cst) || (alarm_ != never && alarm_ <= now());
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
     }
     do {
-      serve_in_order(now, alarm, done);
+      serve_in_order(now, alarm, full, done);
     } while (full && fail_the_hopeless(now(), alarm, done));
     if (!full && fresh && wait_line::has(*fresh) && head_ != fresh) {
       auto const seen = look(fresh->want, now(), earmark_);
@@ -585,6 +588,7 @@ private:
     }
     if (line_.empty()) {
       head_ = nullptr;
+      most_wanted_.store(1, std::memory_order_relaxed);
       set_alarm_if_new(never);
       return;
     }
@@ -597,7 +601,7 @@ private:
     set_alarm_if_new(alarm);
   }
 
-  void serve_in_order(lazy_now& now, tick& alarm, waiter*& done) noexcept {
+  void serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
     refusals refused_before;
     for (auto it = line_.in_order().begin(); it != line_.in_order().end();) {
       auto& w = *it++;
@@ -611,6 +615,9 @@ private:
         leave_line(w);
         wait_line::push_done(w, done);
         continue;
+      }
+      if (nothing_left() && !full) {
+        break; // and nothing to keep for the head, whose prospects are as they were
       }
       if (first && head_ != &w) {
         auto const seen = look(w.want, now());
@@ -739,9 +746,7 @@ private:
     if (g.in->overloads.load(std::memory_order_relaxed) != 0) {
       g.in->overloads.store(0, std::memory_order_relaxed);
     }
-    if (waiting_.load(std::memory_order_seq_cst) != 0) {
-      changed_.store(true, std::memory_order_seq_cst); // what was lent is spent: some who hoped for it wait in vain
-    }
+    note_spending(s);
     if (charges_expected_.load(std::memory_order_relaxed)) {
       charged();
     }
@@ -774,12 +779,23 @@ private:
     let_go();
   }
 
+  /// What was lent is spent: some who hoped for it may wait in vain.
+  BOOST_FORCEINLINE void note_spending(slot_type const& s) noexcept {
+    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+      auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
+      if (metered && s.unspent() < most_wanted_.load(std::memory_order_seq_cst)) {
+        changed_.store(true, std::memory_order_seq_cst);
+      }
+    }
+  }
+
   /// Frees the place of a lease, and does what others could not do because of it.
   std::uint64_t free(slot_type& s, table_type& t, claim const& c) noexcept {
     auto const word = t.end_lease(s, c);
     if ((word & gate::closed) == 0) {
       if ((word & gate::parked) != 0) {
-        t.reconsider(s, now());
+        auto at = recent();
+        t.reconsider(s, table_type::time_for(s, at));
       }
       if ((word & gate::retired) != 0 && gate::leases(word) == 1) {
         retire(s);
@@ -933,6 +949,7 @@ private:
   jitter jitter_;
   std::atomic<std::size_t> population_{0};
   alignas(64) std::atomic<std::uint64_t> holders_{1}; // the front, and after close() each lease that was out
+  std::atomic<std::int64_t> most_wanted_{1};          // no waiter wants more tokens
   std::atomic<bool> changed_{false}; // something became later or impossible since the line was last looked at
 
   std::mutex mutex_; // guards what follows

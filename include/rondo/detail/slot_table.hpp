@@ -181,7 +181,8 @@ public:
 
   /// Refused: parks the slot if it cannot serve anybody, and else, if somebody waits, has it watched. False if the slot
   /// has come free meanwhile and is worth another try.
-  bool refuse(slot_type& s, on_refusal what, tick now) noexcept {
+  bool refuse(slot_type& s, on_refusal what, lazy_now& clock) noexcept {
+    auto const now = time_for(s, clock);
     if (!available(s, 1, now).ready(now)) {
       park(s, now);
       return (s.gate.load(std::memory_order_relaxed) & gate::parked) != 0;
@@ -358,6 +359,15 @@ public:
       }
       seen = again;
     }
+  }
+
+  /// What is to be handed to the functions that want to know the time: a slot that has to do with none makes do
+  /// without.
+  [[nodiscard]] static tick time_for(slot_type const& s, lazy_now& now) noexcept {
+    constexpr auto timed = gate::probation | gate::rated;
+    auto const any =
+        (s.gate.load(std::memory_order_seq_cst) & timed) != 0 || s.quota_reset.load(std::memory_order_seq_cst) != 0;
+    return any ? now() : 0;
   }
 
   /// The earliest moment at which a parked slot may be back.
@@ -701,7 +711,7 @@ private:
   /// Leaves through the gate again, because something behind it was refused.
   void undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
     if ((end_lease(s, c) & gate::parked) != 0) {
-      reconsider(s, now());
+      reconsider(s, time_for(s, now));
     }
   }
 

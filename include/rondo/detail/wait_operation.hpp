@@ -63,18 +63,38 @@ private:
   }
 };
 
-/// A parked `async_acquire`: lives in memory of the handler's allocator from the initiation to the moment before the
-/// handler runs.
+/// How a handler wants to hear of the result.
+struct as_arguments {
+  template <class Handler> void operator()(Handler&& handler, error_code ec, lease&& result) const {
+    std::forward<Handler>(handler)(ec, std::move(result));
+  }
+};
+/// Written to where a coroutine waits for it: one copy, and it can see the lease before it throws.
+struct acquired {
+  rondo::lease lease;
+  error_code ec;
+};
+struct written_to {
+  acquired* target;
+  template <class Handler> void operator()(Handler&& handler, error_code ec, lease&& result) const {
+    target->ec = ec;
+    target->lease = std::move(result);
+    std::forward<Handler>(handler)();
+  }
+};
+
+/// A parked `async_acquire`: lives in memory of the handler's allocator, or of the pool if the handler has none, from
+/// the initiation to the moment before the handler runs.
 ///
 /// Whoever serves it posts `deliver` to the handler's executor. Cancellation comes through that executor too, so the
 /// operation is still there when it is looked for in the line.
-template <class Handler> class wait_operation final : public waiter {
+template <class Handler, class Told> class wait_operation final : public waiter {
 public:
   using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
   using allocator_type = boost::asio::associated_allocator_t<Handler>;
 
-  static void start(key_ring& ring, Handler&& handler, demand const& wanted) {
-    auto* const op = create(ring, std::move(handler));
+  static void start(key_ring& ring, Handler&& handler, demand const& wanted, Told told) {
+    auto* const op = create(ring, std::move(handler), told);
     op->want = wanted;
     auto slot = boost::asio::get_associated_cancellation_slot(op->handler_);
     if (slot.is_connected()) {
@@ -126,18 +146,21 @@ private:
       auto const work = std::move(op->work_);
       auto const allocator = boost::asio::get_associated_allocator(op->handler_);
       auto handler = std::move(op->handler_);
+      auto const told = op->told_;
       op->destroy(allocator);
-      std::move(handler)(ec, std::move(result));
+      told(std::move(handler), ec, std::move(result));
     }
 
   private:
     wait_operation* op_;
   };
 
+  // Who brings no allocator leaves it to us.
+  static constexpr bool uses_memory_of_pool = std::is_same_v<allocator_type, std::allocator<void>>;
   using own_allocator = typename std::allocator_traits<allocator_type>::template rebind_alloc<wait_operation>;
 
-  wait_operation(key_ring& ring, Handler&& handler)
-      : ring_{ring}, handler_{std::move(handler)},
+  wait_operation(key_ring& ring, Handler&& handler, Told told)
+      : ring_{ring}, handler_{std::move(handler)}, told_{told},
         work_{boost::asio::get_associated_executor(handler_, ring.get_executor())} {
     ring_.hold(); // a cancellation may come after the pool is gone
   }
@@ -148,31 +171,41 @@ private:
     }
   }
 
-  [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler) {
-    own_allocator allocator{boost::asio::get_associated_allocator(handler)};
-    auto* const memory = std::allocator_traits<own_allocator>::allocate(allocator, 1);
-    return ::new (static_cast<void*>(memory)) wait_operation{ring, std::move(handler)};
+  [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler, Told told) {
+    void* memory = nullptr;
+    if constexpr (uses_memory_of_pool) {
+      memory = ring.allocate_waiter(sizeof(wait_operation));
+    } else {
+      own_allocator allocator{boost::asio::get_associated_allocator(handler)};
+      memory = std::allocator_traits<own_allocator>::allocate(allocator, 1);
+    }
+    return ::new (memory) wait_operation{ring, std::move(handler), told};
   }
 
   void destroy(allocator_type const& from) noexcept {
-    own_allocator allocator{from};
     auto& ring = ring_;
     this->~wait_operation();
-    std::allocator_traits<own_allocator>::deallocate(allocator, this, 1);
+    if constexpr (uses_memory_of_pool) {
+      ring.deallocate_waiter(this, sizeof(wait_operation));
+    } else {
+      own_allocator allocator{from};
+      std::allocator_traits<own_allocator>::deallocate(allocator, this, 1);
+    }
     ring.let_go();
   }
 
   key_ring& ring_;
   Handler handler_;
+  [[no_unique_address]] Told told_;
   boost::asio::executor_work_guard<executor_type> work_;
 };
 
 /// What `async_acquire` does when it is initiated.
-class initiate_acquire {
+template <class Told = as_arguments> class initiate_acquire {
 public:
   using executor_type = boost::asio::any_io_executor;
 
-  explicit initiate_acquire(key_ring* ring) noexcept : ring_{ring} {}
+  explicit initiate_acquire(key_ring* ring, Told told = {}) noexcept : ring_{ring}, told_{told} {}
   [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
 
   template <class Handler> void operator()(Handler&& handler, demand const& want) const {
@@ -185,7 +218,7 @@ public:
       return;
     }
     ring_->found_nothing();
-    wait_operation<std::decay_t<Handler>>::start(*ring_, std::forward<Handler>(handler), want);
+    wait_operation<std::decay_t<Handler>, Told>::start(*ring_, std::forward<Handler>(handler), want, told_);
   }
 
 private:
@@ -193,12 +226,14 @@ private:
     auto const executor = boost::asio::get_associated_executor(handler, ring_->get_executor());
     auto const allocator = boost::asio::get_associated_allocator(handler);
     boost::asio::post(executor,
-                      boost::asio::bind_allocator(
-                          allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)), ec,
-                                      result = std::move(result)]() mutable { std::move(h)(ec, std::move(result)); }));
+                      boost::asio::bind_allocator(allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)),
+                                                              told = told_, ec, result = std::move(result)]() mutable {
+                        told(std::move(h), ec, std::move(result));
+                      }));
   }
 
   key_ring* ring_;
+  [[no_unique_address]] Told told_;
 };
 
 } // namespace rondo::detail
