@@ -38,8 +38,9 @@
 /// operation that changes nothing is spinning: it stands still until somebody writes to that atomic.
 ///
 /// What it does not see: every operation takes effect at once and in one order that all threads agree on. Whether
-/// weaker memory orders suffice is argued in the code under test, and watched by the thread sanitizer in tests/threads.
-/// Nor does a weak compare-exchange fail without cause.
+/// weaker memory orders suffice is argued in the code under test, and watched by the thread sanitizer in tests/threads,
+/// as are races for plain memory: what a thread does there happens together with its operation before. Nor does a weak
+/// compare-exchange fail without cause.
 namespace rondo::test {
 
 struct exploration_options {
