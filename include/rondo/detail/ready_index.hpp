@@ -16,7 +16,7 @@ namespace rondo::detail {
 /// that the next member is found in at most seven word reads however many slots there are and however few are in it.
 ///
 /// A member may turn out to be unable to serve; a slot that could serve and is no member would be lost. Therefore
-/// whoever clears a summary bit looks at the words below once more.
+/// whoever writes a summary bit looks at the word below once more.
 ///
 /// `set`, `clear`, `next` and `empty`: any thread. `grow_to`: one thread at a time, before the index is used.
 template <template <class> class Atomic = std::atomic> class ready_index {
@@ -55,27 +55,15 @@ public:
   }
 
   void set(std::uint32_t index) noexcept {
-    for (unsigned level = 0; level < levels; ++level) {
-      auto const before = word(level, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst);
-      if (before != 0) {
-        return; // whoever set the first bit here has told, or is telling, the level above
-      }
-      index >>= 6;
+    if (word(0, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst) == 0) {
+      summarize(index >> 6);
     }
   }
 
   void clear(std::uint32_t index) noexcept {
-    for (unsigned level = 0; level < levels; ++level) {
-      auto& here = word(level, index >> 6);
-      auto const before = here.fetch_and(~bit(index), std::memory_order_seq_cst);
-      if (level > 0 && word(level - 1, index).load(std::memory_order_seq_cst) != 0) {
-        set_from(level, index); // a child became ready between its last look and ours
-        return;
-      }
-      if ((before & ~bit(index)) != 0) {
-        return;
-      }
-      index >>= 6;
+    auto const before = word(0, index >> 6).fetch_and(~bit(index), std::memory_order_seq_cst);
+    if (before == bit(index)) {
+      summarize(index >> 6);
     }
   }
 
@@ -143,12 +131,26 @@ private:
     }
   }
 
-  void set_from(unsigned level, std::uint32_t index) noexcept {
-    for (; level < levels; ++level) {
-      if (word(level, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst) != 0) {
-        return;
+  /// Tells the levels above that a word of the lowest one has got its first bit or lost its last one. Several threads
+  /// may be telling about the same word, and what one of them saw may be over when it writes: hence the second look,
+  /// so that whoever writes last has written what is true.
+  void summarize(std::uint32_t position) noexcept {
+    for (unsigned level = 1; level < levels; ++level) {
+      auto const& below = word(level - 1, position);
+      auto& here = word(level, position >> 6);
+      auto changed = false;
+      auto members = false;
+      do {
+        members = below.load(std::memory_order_seq_cst) != 0;
+        auto const before = members ? here.fetch_or(bit(position), std::memory_order_seq_cst)
+                                    : here.fetch_and(~bit(position), std::memory_order_seq_cst);
+        // whoever found this word not empty meanwhile relies on us to tell, even if it is empty again now
+        changed = changed || before == (members ? 0 : bit(position));
+      } while ((below.load(std::memory_order_seq_cst) != 0) != members);
+      if (!changed) {
+        return; // whoever made this word empty or not has told, or is telling, the level above
       }
-      index >>= 6;
+      position >>= 6;
     }
   }
 

@@ -44,7 +44,8 @@ public:
     }
   }
 
-  /// Nothing comes back before this moment; may be too early, never too late.
+  /// Nothing comes back before this moment; may be too early, never too late. A slot that two threads push at once is
+  /// out of sight until the first of them is done, so that one must ask again after its push.
   [[nodiscard]] tick next() const noexcept {
     return inbox_.load(std::memory_order_seq_cst) ? 0 : next_.load(std::memory_order_seq_cst);
   }

@@ -331,6 +331,7 @@ public:
 
   /// Something about a parked slot has changed: puts it back, or notes when to look again. True if it is back.
   bool reconsider(slot_type& s, tick now) noexcept {
+    transition const here{transitions_}; // what two threads note at once is not to be found before both are done
     auto seen = available(s, 1, now);
     for (;;) {
       if (seen.ready(now)) {
@@ -399,8 +400,8 @@ public:
     out.shared = out.on_event;
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
+      auto const reset = s.quota_reset.load(std::memory_order_seq_cst); // before what is left, as it changes after that
       if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
-        auto const reset = s.quota_reset.load(std::memory_order_seq_cst);
         auto const lent = left >= tokens; // who holds the rest of what is not spent may give it back
         if (reset != renewing && tokens > s.quota.load(std::memory_order_relaxed)) {
           return {};
