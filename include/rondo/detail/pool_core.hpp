@@ -381,7 +381,7 @@ private:
         if (lane->slots.refuse(in_lane, refused, now())) {
           out.counted_since = now();
           table_.give_back(s, out.what, out.counted_since);
-          free(s, table_, out.what);
+          free(s, table_, out.what, 0);
           return false;
         }
       }
@@ -774,9 +774,9 @@ private:
     let_go();
   }
 
-  /// Frees the place of a lease, and does what others could not do because of it.
-  std::uint64_t free(slot_type& s, table_type& t, claim const& c) noexcept {
-    auto const word = t.end_lease(s, c);
+  /// Frees the place of a lease, and does what others could not do because of it; `told` as for `end_lease`.
+  std::uint64_t free(slot_type& s, table_type& t, claim const& c, std::uint64_t told = gate::watched) noexcept {
+    auto const word = t.end_lease(s, c, told);
     if ((word & gate::closed) == 0) {
       if ((word & gate::parked) != 0) {
         t.reconsider(s, now());

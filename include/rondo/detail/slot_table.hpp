@@ -264,12 +264,12 @@ public:
   }
 
   /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The watchers are told, or
-  /// will be by the caller.
-  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept {
+  /// will be by the caller; `told` = 0 when he does not, because nothing has come free that was not so before.
+  std::uint64_t end_lease(slot_type& s, claim const& c, std::uint64_t told = gate::watched) noexcept {
     if (c.apart) {
       s.base.fetch_add(c.tokens, std::memory_order_seq_cst);
     }
-    auto const cleared = c.probe ? gate::watched | gate::probing : gate::watched;
+    auto const cleared = c.probe ? told | gate::probing : told;
     auto word = s.gate.load(std::memory_order_relaxed);
     while (!s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.apart ? 0 : c.tokens),
                                          std::memory_order_seq_cst)) {
@@ -672,9 +672,9 @@ private:
     return true;
   }
 
-  /// Leaves through the gate again, because something behind it was refused.
+  /// Leaves through the gate again, because something behind it was refused. Who watches the slot goes on watching it.
   void undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
-    if ((end_lease(s, c) & gate::parked) != 0) {
+    if ((end_lease(s, c, 0) & gate::parked) != 0) {
       reconsider(s, now());
     }
   }
