@@ -301,7 +301,6 @@ private:
   struct outlook {
     tick at = never;                       ///< the earliest known moment
     tick event_at = never;                 ///< from then on a lease that ends may bring it
-    bool sooner = false;                   ///< one that ends now may bring it too
     std::uint32_t keep = candidates::none; ///< the slot that others must leave alone meanwhile
     tick keep_at = never;                  ///< when that one can serve
 
@@ -309,9 +308,7 @@ private:
     [[nodiscard]] tick return_at(tick now) const noexcept { return event_at > now ? std::min(at, event_at) : at; }
     /// The earliest moment at which it might be served.
     [[nodiscard]] tick hope() const noexcept { return std::min(at, event_at); }
-    [[nodiscard]] bool in_vain(tick deadline) const noexcept {
-      return !sooner && (hope() == never || hope() > deadline);
-    }
+    [[nodiscard]] bool in_vain(tick deadline) const noexcept { return hope() == never || hope() > deadline; }
   };
 
   [[nodiscard]] lazy_now recent() const noexcept { return system_time_ ? lazy_now{} : lazy_now{clock()}; }
@@ -524,7 +521,7 @@ private:
     } else {
       out.at = std::min(out.at, seen.at);
     }
-    out.sooner = out.sooner || seen.sooner;
+    out.event_at = std::min(out.event_at, seen.sooner_at);
     if (seen.at < out.keep_at) {
       out.keep_at = seen.at;
       out.keep = seen.shared ? s.index : candidates::none;

@@ -39,18 +39,18 @@ struct claim {
 
 /// When a slot can serve.
 struct availability {
-  tick at = never;       ///< not before; `never` = no time is known
-  bool on_event = false; ///< from then on it takes a lease that ends
-  bool sooner = false;   ///< a lease that ends may bring it before `at`
-  bool shared = false;   ///< what others take meanwhile makes it later
+  tick at = never;        ///< not before; `never` = no time is known
+  bool on_event = false;  ///< from then on it takes a lease that ends
+  tick sooner_at = never; ///< from then on a lease that ends may bring it before `at`
+  bool shared = false;    ///< what others take meanwhile makes it later
 
   [[nodiscard]] bool ready(tick now) const noexcept { return !on_event && at <= now; }
 
   /// When both can serve.
   [[nodiscard]] friend availability operator&(availability a, availability b) noexcept {
     auto const both = std::max(a.at, b.at);
-    return {both, a.on_event || b.on_event, (a.sooner || a.at < both) && (b.sooner || b.at < both),
-            a.shared || b.shared};
+    auto const sooner = std::max(std::min(a.at, a.sooner_at), std::min(b.at, b.sooner_at));
+    return {both, a.on_event || b.on_event, sooner < both ? sooner : never, a.shared || b.shared};
   }
 };
 
@@ -344,7 +344,7 @@ public:
         unpark(s);
         return true;
       }
-      if (seen.on_event || seen.sooner) {
+      if (seen.on_event || seen.sooner_at != never) {
         pending_.set(s.index);
       }
       if (seen.on_event || seen.at == never) {
@@ -373,7 +373,7 @@ public:
         unpark(s);
         return never;
       }
-      if (seen.on_event || seen.sooner) {
+      if (seen.on_event || seen.sooner_at != never) {
         pending_.set(s.index);
       }
       return seen.on_event ? never : seen.at;
@@ -392,17 +392,16 @@ public:
     }
     out.on_event = (word & gate::probing) != 0 || full(s, word);
     out.shared = out.on_event;
+    auto reset_at = now;
+    auto lent = false; // who holds the rest of what is not spent may give it back
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
       if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
         auto const reset = s.quota_reset.load(std::memory_order_seq_cst);
-        auto const lent = left >= tokens; // who holds the rest of what is not spent may give it back
-        if (reset != renewing && tokens > s.quota.load(std::memory_order_relaxed)) {
-          return {};
-        }
-        if (reset != 0) {
-          out.at = std::max(out.at, reset);
-          out.sooner = lent;
+        auto const enough = reset == renewing || tokens <= s.quota.load(std::memory_order_relaxed);
+        lent = left >= tokens;
+        if (reset != 0 && enough) {
+          reset_at = reset;
         } else if (lent) {
           out.on_event = true;
         } else {
@@ -424,15 +423,22 @@ public:
       }
       out.shared = out.shared || at > now;
     });
-    return impossible ? availability{} : out;
+    if (impossible) {
+      return {};
+    }
+    if (reset_at > out.at) {
+      out.sooner_at = lent ? out.at : never;
+      out.at = reset_at;
+    }
+    return out;
   }
 
   /// True if a request of `tokens` is larger than the slot could ever grant.
   [[nodiscard]] bool too_large(slot_type& s, std::int64_t tokens) const noexcept {
     auto const word = s.gate.load(std::memory_order_acquire);
     auto const quota = s.quota.load(std::memory_order_relaxed);
-    auto large =
-        (word & gate::metered) != 0 && quota != 0 && tokens > quota; // 0: nothing is known but that it is used up
+    auto large = (word & gate::metered) != 0 && quota != 0 &&
+                 tokens > std::max(quota, s.unspent()); // 0: only known to be used up
     for_each_rate(s, [&](auto& window, std::size_t k) {
       large = large || (window.limit() != 0 && units(tokens, k) > window.limit());
     });
