@@ -327,9 +327,9 @@ private:
     if (needs.empty()) [[likely]] {
       return false;
     }
-    // several needs at once: no key of the account may lack any, for the one that is picked has to have them all
+    // several needs at once: the key that is picked has to have them all
     auto const several = (needs.bits() & (needs.bits() - 1)) != 0;
-    auto const& barred = several ? s.barred_somewhere : s.barred;
+    auto const& barred = several ? s.barred_for_several : s.barred;
     return needs.intersects(capability_set::from_bits(barred.load(std::memory_order_acquire)));
   }
 
