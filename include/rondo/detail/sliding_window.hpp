@@ -32,19 +32,22 @@ public:
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
-    auto const most = limit() == 0 ? ~std::uint32_t{0} : limit();
+    auto const most = limit();
     auto head = head_.load(std::memory_order_acquire);
     if (expired_at(now) > epoch_of(head)) {
       expire(now);
       head = head_.load(std::memory_order_acquire);
     }
+    auto taken = n;
     do {
-      if (std::uint64_t{count_of(head)} + n > most) {
+      if (most == 0) {
+        taken = std::min(n, ~count_of(head)); // without a limit nobody is refused: counted as far as there is room
+      } else if (std::uint64_t{count_of(head)} + n > most) {
         return false;
       }
-    } while (!head_.compare_exchange_weak(head, head + n, std::memory_order_seq_cst));
+    } while (!head_.compare_exchange_weak(head, head + taken, std::memory_order_seq_cst));
     if (!later) {
-      record(part_at(now), n);
+      record(part_at(now), taken);
     }
     return true;
   }
@@ -146,7 +149,7 @@ private:
           shrink(count_of(seen), 0);
           return;
         }
-      } else if (here.compare_exchange_weak(seen, seen + n, std::memory_order_seq_cst)) {
+      } else if (here.compare_exchange_weak(seen, seen + std::min(n, ~count_of(seen)), std::memory_order_seq_cst)) {
         return; // if this thread was so late that the place is a newer part's, its units stay longer
       }
     }
@@ -171,7 +174,7 @@ private:
     auto head = head_.load(std::memory_order_relaxed);
     std::uint64_t next = 0;
     do {
-      next = pack(std::max(epoch_of(head), expired), count_of(head) - n);
+      next = pack(std::max(epoch_of(head), expired), count_of(head) - std::min(n, count_of(head)));
     } while (next != head && !head_.compare_exchange_weak(head, next, std::memory_order_seq_cst));
   }
 
