@@ -904,7 +904,8 @@ private:
 
   void shrink_concurrency(slot_type& s) noexcept {
     auto const out = gate::leases(s.gate.load(std::memory_order_relaxed)); // the one that failed is among them
-    table_.learn_concurrency(s, std::max(out, 2U) - 1);
+    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
+    table_.learn_concurrency(s, std::min(std::max(out, 2U) - 1, learned != 0 ? learned : out));
     s.learn_after.store(after(now(), relearn_interval), std::memory_order_relaxed);
     s.gate.fetch_or(gate::adapting, std::memory_order_relaxed);
   }
