@@ -92,7 +92,8 @@ BOOST_AUTO_TEST_CASE(transport_errors_and_successes_do_not_count) {
 }
 
 BOOST_AUTO_TEST_CASE(every_answer_but_success_counts) {
-  for (auto const& o : {outcome::rejected(), outcome::too_large(), outcome::overloaded(), outcome::concurrency_limited()}) {
+  for (auto const& o :
+       {outcome::rejected(), outcome::too_large(), outcome::overloaded(), outcome::concurrency_limited()}) {
     reset({.most_failures = 2, .failure_period = 30s});
     pool->add(key("a"));
     take(*this, {.tokens = 1, .lane = "m"}).report(o);

@@ -51,8 +51,8 @@ BOOST_AUTO_TEST_CASE(a_lane_has_every_rate_of_its_own) {
     std::int64_t tokens;
     std::chrono::seconds period;
   } const cases[] = {
-      {{.requests_per_second = 3}, 1, 1s},   {{.requests_per_minute = 3}, 1, 60s}, {{.tokens_per_minute = 300}, 100, 60s},
-      {{.requests_per_day = 3}, 1, 24h},     {{.tokens_per_day = 300}, 100, 24h},
+      {{.requests_per_second = 3}, 1, 1s}, {{.requests_per_minute = 3}, 1, 60s}, {{.tokens_per_minute = 300}, 100, 60s},
+      {{.requests_per_day = 3}, 1, 24h},   {{.tokens_per_day = 300}, 100, 24h},
   };
   for (auto const& c : cases) {
     reset({});

@@ -204,8 +204,8 @@ BOOST_FIXTURE_TEST_CASE(most_remaining_takes_the_fullest_each_time, with<strateg
     pool->add(key(name, {.quota = quota}));
   }
   for (;;) {
-    auto const fullest = std::max_element(left.begin(), left.end(),
-                                          [](auto const& x, auto const& y) { return x.second < y.second; });
+    auto const fullest =
+        std::max_element(left.begin(), left.end(), [](auto const& x, auto const& y) { return x.second < y.second; });
     if (fullest->second < 10) {
       break;
     }
