@@ -95,11 +95,13 @@ public:
 
   /// When the first slot that rests until a known time comes back; `never` if there is none.
   [[nodiscard]] tick next_return() noexcept {
-    auto at = table_.next_return();
-    if (at == 0) { // on its way into the heap
-      at = table_.returns().visit([](slot_type const&, tick) { return false; });
+    if (table_.next_return() == never) {
+      return never;
     }
-    return at;
+    return table_.returns().visit([](slot_type const& s, tick) {
+      auto const word = s.gate.load(std::memory_order_acquire);
+      return (word & gate::off) != 0 || (word & gate::parked) == 0; // left, or came back, before its time: the next
+    });
   }
 
   /// Puts a request in the line; it may be completed before this returns.
