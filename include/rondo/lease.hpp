@@ -147,7 +147,7 @@ private:
     }
   }
 
-  static constexpr std::int64_t most_tokens = std::int64_t{1} << 40; // far beyond what any request costs
+  static constexpr std::int64_t most_tokens = std::int64_t{1} << 50; // far beyond what any request costs
 
   detail::key_ring* ring_ = nullptr;
   detail::key_record* key_ = nullptr;

@@ -636,7 +636,8 @@ private:
     }
   }
 
-  /// On if one key is usable; barred from what all usable keys are barred from.
+  /// On if one key is usable; barred from what all usable keys are barred from, and where several capabilities are
+  /// needed at once, from what any of them is barred from, unless one of them has all that the others have.
   void update(std::uint32_t index) {
     auto& s = table()[index];
     auto usable = false;
@@ -649,8 +650,12 @@ private:
         barred_somewhere |= k->barred.load(std::memory_order_relaxed);
       }
     }
+    auto const& members = accounts_[index].members;
+    auto const one_has_all_there_is = std::any_of(members.begin(), members.end(), [&](key_record const* k) {
+      return k->usable() && k->barred.load(std::memory_order_relaxed) == barred;
+    });
     s.barred.store(barred, std::memory_order_release);
-    s.barred_somewhere.store(barred_somewhere, std::memory_order_release);
+    s.barred_for_several.store(one_has_all_there_is ? barred : barred_somewhere, std::memory_order_release);
     if (usable == ((s.gate.load(std::memory_order_relaxed) & gate::off) != 0)) {
       table().set_off(s, !usable);
     }

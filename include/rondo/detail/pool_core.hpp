@@ -43,6 +43,16 @@ struct core_options {
   std::uint64_t seed = 0;
 };
 
+/// A slot that is kept for the head of the line.
+struct earmark {
+  std::uint32_t slot = candidates::none;
+  lane const* in = nullptr; ///< when only those of this lane could delay him
+
+  [[nodiscard]] bool covers(std::uint32_t i, lane const* where) const noexcept {
+    return i == slot && (!in || in == where);
+  }
+};
+
 /// One slot table, the rotor that picks from it, and the line of those who wait for it: what keys and proxies share.
 ///
 /// Waiting. Requests wait in the order they came. Whenever capacity comes back, the line is served from its head. If
@@ -87,11 +97,13 @@ public:
 
   /// When the first slot that rests until a known time comes back; `never` if there is none.
   [[nodiscard]] tick next_return() noexcept {
-    auto at = table_.next_return();
-    if (at == 0) { // on its way into the heap
-      at = table_.returns().visit([](slot_type const&, tick) { return false; });
+    if (table_.next_return() == never) {
+      return never;
     }
-    return at;
+    return table_.returns().visit([](slot_type const& s, tick) {
+      auto const word = s.gate.load(std::memory_order_acquire);
+      return (word & gate::off) != 0 || (word & gate::parked) == 0; // left, or came back, before its time: the next
+    });
   }
 
   /// Puts a request in the line; it may be completed before this returns. \throws std::bad_alloc, and is not in it then
@@ -293,29 +305,26 @@ private:
   /// Which slots a taker leaves alone, and whether he waits.
   struct manners {
     std::span<std::uint32_t const> avoid;
-    std::uint32_t except; ///< kept for somebody else
+    earmark except; ///< kept for somebody else
     on_refusal refused;
 
-    [[nodiscard]] bool pass_over(std::uint32_t i) const noexcept {
-      return i == except || (!avoid.empty() && std::find(avoid.begin(), avoid.end(), i) != avoid.end());
+    [[nodiscard]] bool pass_over(std::uint32_t i, lane const* in) const noexcept {
+      return except.covers(i, in) || (!avoid.empty() && std::find(avoid.begin(), avoid.end(), i) != avoid.end());
     }
   };
 
   /// When a request could be served if nobody else came.
   struct outlook {
-    tick at = never;                       ///< the earliest known moment
-    tick event_at = never;                 ///< from then on a lease that ends may bring it
-    bool sooner = false;                   ///< one that ends now may bring it too
-    std::uint32_t keep = candidates::none; ///< the slot that others must leave alone meanwhile
-    tick keep_at = never;                  ///< when that one can serve
+    tick at = never;       ///< the earliest known moment
+    tick event_at = never; ///< from then on a lease that ends may bring it
+    earmark keep;          ///< what others must leave alone meanwhile
+    tick keep_at = never;  ///< when that one can serve
 
     /// The earliest moment of which it is known that it will not be before.
     [[nodiscard]] tick return_at(tick now) const noexcept { return event_at > now ? std::min(at, event_at) : at; }
     /// The earliest moment at which it might be served.
     [[nodiscard]] tick hope() const noexcept { return std::min(at, event_at); }
-    [[nodiscard]] bool in_vain(tick deadline) const noexcept {
-      return !sooner && (hope() == never || hope() > deadline);
-    }
+    [[nodiscard]] bool in_vain(tick deadline) const noexcept { return hope() == never || hope() > deadline; }
   };
 
   [[nodiscard]] lazy_now recent() const noexcept { return system_time_ ? lazy_now{} : lazy_now{clock()}; }
@@ -324,9 +333,9 @@ private:
     if (needs.empty()) [[likely]] {
       return false;
     }
-    // several needs at once: no key of the account may lack any, for the one that is picked has to have them all
+    // several needs at once: the key that is picked has to have them all
     auto const several = (needs.bits() & (needs.bits() - 1)) != 0;
-    auto const& barred = several ? s.barred_somewhere : s.barred;
+    auto const& barred = several ? s.barred_for_several : s.barred;
     return needs.intersects(capability_set::from_bits(barred.load(std::memory_order_acquire)));
   }
 
@@ -354,7 +363,7 @@ private:
     auto& turn = lane ? lane->turn : turn_;
     auto const one = [&](std::uint32_t i, bool& contended) {
       auto& s = table_[i];
-      if (how.pass_over(i) || bars(s, want.needs)) [[unlikely]] {
+      if (how.pass_over(i, want.in) || bars(s, want.needs)) [[unlikely]] {
         return false;
       }
       return take_from(s, lane, want, out, now, how.refused, disturbed, contended);
@@ -447,7 +456,7 @@ private:
     }
     auto now = recent();
     bool disturbed = false;
-    auto const served = take(want, out, now, {avoid, candidates::none, on_refusal::forget}, disturbed);
+    auto const served = take(want, out, now, {avoid, {}, on_refusal::forget}, disturbed);
     if (disturbed && waiting_.load(std::memory_order_seq_cst) != 0) {
       changed_.store(true, std::memory_order_seq_cst);
       wake();
@@ -471,7 +480,7 @@ private:
       serve_line(done);
       lazy_now now{clock()};
       bool disturbed = false;
-      auto const except = line_.empty() ? candidates::none : earmark_;
+      auto const except = line_.empty() ? earmark{} : earmark_;
       served = take(want, out, now, {avoid, except, on_refusal::forget}, disturbed);
     }
     wait_line::complete_all(done);
@@ -481,7 +490,7 @@ private:
   // --- prospects
 
   /// \param kept a slot that is kept for somebody else: what it has comes free when he is served
-  [[nodiscard]] outlook look(demand const& want, tick now, std::uint32_t kept = candidates::none) noexcept {
+  [[nodiscard]] outlook look(demand const& want, tick now, earmark const& kept = {}) noexcept {
     outlook out;
     auto* const lane = table_of(*want.in);
     auto const consider = [&](std::uint32_t i) {
@@ -520,28 +529,29 @@ private:
   }
 
   void consider_slot(outlook& out, slot_type& s, table_type* lane, demand const& want, tick now,
-                     std::uint32_t kept) noexcept {
+                     earmark const& kept) noexcept {
     if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
       return;
     }
     auto const tokens = std::max<std::int64_t>(want.tokens, 1);
-    auto seen = table_.available(s, tokens, now);
+    auto const of_account = table_.available(s, tokens, now);
+    auto seen = of_account;
     if (lane) {
-      seen = seen & lane->available((*lane)[s.index], tokens, now);
+      seen = of_account & lane->available((*lane)[s.index], tokens, now);
     }
     if (seen.at == never) {
       return;
     }
     seen.at = std::max(seen.at, want.in->cool_until.load(std::memory_order_acquire));
-    if (seen.on_event || s.index == kept) {
+    if (seen.on_event || kept.covers(s.index, want.in)) {
       out.event_at = std::min(out.event_at, seen.at);
     } else {
       out.at = std::min(out.at, seen.at);
     }
-    out.sooner = out.sooner || seen.sooner;
+    out.event_at = std::min(out.event_at, seen.sooner_at);
     if (seen.at < out.keep_at) {
       out.keep_at = seen.at;
-      out.keep = seen.shared ? s.index : candidates::none;
+      out.keep = {seen.shared ? s.index : candidates::none, of_account.shared ? nullptr : want.in};
     }
   }
 
@@ -628,10 +638,10 @@ private:
       auto& w = *it++;
       auto const first = &w == &line_.front();
       if (first && head_ != &w) {
-        earmark_ = candidates::none;
+        earmark_ = {};
       }
       bool disturbed = false;
-      manners const how{{}, first ? candidates::none : earmark_, on_refusal::watch};
+      manners const how{{}, first ? earmark{} : earmark_, on_refusal::watch};
       if (!is_refused(refused_before, w.want) && take(w.want, w.got, now, how, disturbed)) {
         leave_line(w);
         wait_line::push_done(w, done);
@@ -668,7 +678,8 @@ private:
   /// Nobody but the head could be served.
   [[nodiscard]] bool nothing_left() const noexcept {
     auto const first = table_.ready().next(0);
-    return first == candidates::none || (first == earmark_ && table_.ready().next(first + 1) == candidates::none);
+    return first == candidates::none ||
+           (first == earmark_.slot && !earmark_.in && table_.ready().next(first + 1) == candidates::none);
   }
 
   /// Whoever wants more waits longer: if the one of a class who wants most has hope before anybody's deadline, all of
@@ -685,7 +696,7 @@ private:
       for (auto w = kind.waiters.end(); w != kind.waiters.begin();) {
         --w;
         if (w->want.tokens != seen_for) {
-          seen = look(w->want, now, &*w == head ? candidates::none : earmark_);
+          seen = look(w->want, now, &*w == head ? earmark{} : earmark_);
           seen_for = w->want.tokens;
         }
         if (!seen.in_vain(urgent)) {
@@ -707,7 +718,7 @@ private:
     for (auto* w = line_.first_to_expire(); w && wait_line::deadline(*w) <= now; w = line_.first_to_expire()) {
       bool disturbed = false;
       lazy_now again{clock()};
-      manners const how{{}, candidates::none, on_refusal::forget};
+      manners const how{{}, {}, on_refusal::forget};
       if (w == &line_.front() && take(w->want, w->got, again, how, disturbed)) {
         leave_line(*w); // the capacity and the deadline came together
         wait_line::push_done(*w, done);
@@ -792,6 +803,7 @@ private:
     hold();
     if (g.from_lane) {
       free(*g.from_lane, lane_slots(g), g.what_of_lane);
+      changed_.store(true, std::memory_order_seq_cst); // the head may no longer wait for its lane, but for the account
     }
     if ((free(s, table_, g.what) & gate::closed) == 0) {
       wake();
@@ -989,8 +1001,8 @@ private:
   std::mutex mutex_; // guards what follows
   wait_line line_;
   tick alarm_ = never;
-  waiter* head_ = nullptr;                   // the head for which `earmark_` was found
-  std::uint32_t earmark_ = candidates::none; // the slot kept for the head of the line
+  waiter* head_ = nullptr; // the head for which `earmark_` was found
+  earmark earmark_;
 };
 
 } // namespace rondo::detail

@@ -75,8 +75,11 @@ public:
   template <class Look> tick visit(Look&& look) noexcept {
     while (busy_.exchange(true, std::memory_order_seq_cst)) { // held for moments only
     }
-    next_.store(0, std::memory_order_seq_cst);
-    accept();
+    auto const news = inbox_.load(std::memory_order_seq_cst) != nullptr;
+    if (news) {
+      next_.store(0, std::memory_order_seq_cst);
+      accept();
+    }
     std::array<std::size_t, most_seen + 1> open{}; // heads of the parts of the heap that were not shown, a heap too
     std::size_t count = heap_.empty() ? 0 : 1;
     auto const later = [&](std::size_t a, std::size_t b) { return heap_[a].at > heap_[b].at; };
@@ -94,7 +97,11 @@ public:
         std::push_heap(open.begin(), open.begin() + static_cast<std::ptrdiff_t>(count), later);
       }
     }
-    release();
+    if (news) {
+      release();
+    } else {
+      busy_.store(false, std::memory_order_release); // pairs with the exchanges
+    }
     return left;
   }
 

@@ -33,25 +33,21 @@ public:
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
     auto const most = limit();
-    if (most == 0) {
-      n = add_up_to_the_brim(n);
-      if (!later) {
-        record(part_at(now), n);
-      }
-      return true;
-    }
     auto head = head_.load(std::memory_order_acquire);
     if (expired_at(now) > epoch_of(head)) {
       expire(now);
       head = head_.load(std::memory_order_acquire);
     }
+    auto taken = n;
     do {
-      if (std::uint64_t{count_of(head)} + n > most) {
+      if (most == 0) {
+        taken = std::min(n, ~count_of(head)); // without a limit nobody is refused: counted as far as there is room
+      } else if (std::uint64_t{count_of(head)} + n > most) {
         return false;
       }
-    } while (!head_.compare_exchange_weak(head, head + n, std::memory_order_seq_cst));
+    } while (!head_.compare_exchange_weak(head, head + taken, std::memory_order_seq_cst));
     if (!later) {
-      record(part_at(now), n);
+      record(part_at(now), taken);
     }
     return true;
   }
@@ -60,7 +56,14 @@ public:
   void start(std::uint32_t n, tick now) noexcept { record(part_at(now), n); }
 
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
-  void force(std::uint32_t n, tick now) noexcept { record(part_at(now), add_up_to_the_brim(n)); }
+  void force(std::uint32_t n, tick now) noexcept {
+    auto head = head_.load(std::memory_order_relaxed);
+    std::uint32_t added = 0;
+    do {
+      added = std::min(n, ~count_of(head));
+    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
+    record(part_at(now), added);
+  }
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
   void give_back(std::uint32_t n, tick since) noexcept {
@@ -135,16 +138,6 @@ private:
     return (tick{part} - 32 + parts + 1) * part_ + guard_;
   }
 
-  /// Adds as many units as can be counted, whatever the limit.
-  std::uint32_t add_up_to_the_brim(std::uint32_t n) noexcept {
-    auto head = head_.load(std::memory_order_relaxed);
-    std::uint32_t added = 0;
-    do {
-      added = std::min(n, ~count_of(head));
-    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
-    return added;
-  }
-
   void record(std::uint32_t part, std::uint32_t n) noexcept {
     auto& here = ring_[part % ring];
     auto seen = here.load(std::memory_order_acquire);
@@ -156,7 +149,7 @@ private:
           shrink(count_of(seen), 0);
           return;
         }
-      } else if (here.compare_exchange_weak(seen, seen + n, std::memory_order_seq_cst)) {
+      } else if (here.compare_exchange_weak(seen, seen + std::min(n, ~count_of(seen)), std::memory_order_seq_cst)) {
         return; // if this thread was so late that the place is a newer part's, its units stay longer
       }
     }
@@ -181,7 +174,7 @@ private:
     auto head = head_.load(std::memory_order_relaxed);
     std::uint64_t next = 0;
     do {
-      next = pack(std::max(epoch_of(head), expired), count_of(head) - n);
+      next = pack(std::max(epoch_of(head), expired), count_of(head) - std::min(n, count_of(head)));
     } while (next != head && !head_.compare_exchange_weak(head, next, std::memory_order_seq_cst));
   }
 

@@ -156,7 +156,7 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint64_t> virtual_start{0};       ///< its next turn under `strategy::weighted`
   Atomic<std::uint32_t> concurrency{0};         ///< the cap that was set; 0 = no limit
   Atomic<std::uint32_t> learned_concurrency{0}; ///< the cap that the provider made us learn; 0 = nothing learned
-  Atomic<std::uint32_t> barred_somewhere{0};    ///< capabilities that one of its usable keys lacks
+  Atomic<std::uint32_t> barred_for_several{0};  ///< the same for who needs several capabilities at once
   Atomic<std::uint32_t> setbacks{0};            ///< cooldowns since the last success: the exponent of the next
   Atomic<std::uint32_t> weight{1};
   Atomic<rest_kind> resting_for{rest_kind::rate_limited};

@@ -36,18 +36,18 @@ struct claim {
 
 /// When a slot can serve.
 struct availability {
-  tick at = never;       ///< not before; `never` = no time is known
-  bool on_event = false; ///< from then on it takes a lease that ends
-  bool sooner = false;   ///< a lease that ends may bring it before `at`
-  bool shared = false;   ///< what others take meanwhile makes it later
+  tick at = never;        ///< not before; `never` = no time is known
+  bool on_event = false;  ///< from then on it takes a lease that ends
+  tick sooner_at = never; ///< from then on a lease that ends may bring it before `at`
+  bool shared = false;    ///< what others take meanwhile makes it later
 
   [[nodiscard]] bool ready(tick now) const noexcept { return !on_event && at <= now; }
 
   /// When both can serve.
   [[nodiscard]] friend availability operator&(availability a, availability b) noexcept {
     auto const both = std::max(a.at, b.at);
-    return {both, a.on_event || b.on_event, (a.sooner || a.at < both) && (b.sooner || b.at < both),
-            a.shared || b.shared};
+    auto const sooner = std::max(std::min(a.at, a.sooner_at), std::min(b.at, b.sooner_at));
+    return {both, a.on_event || b.on_event, sooner < both ? sooner : never, a.shared || b.shared};
   }
 };
 
@@ -338,7 +338,7 @@ public:
         unpark(s);
         return true;
       }
-      if (seen.on_event || seen.sooner) {
+      if (seen.on_event || seen.sooner_at != never) {
         pending_.set(s.index);
       }
       if (seen.on_event || seen.at == never) {
@@ -346,7 +346,7 @@ public:
       }
       returns_.push(s, seen.at);
       auto const again = available(s, 1, now); // another thread may have written a later time meanwhile
-      if (again.on_event || again.sooner) {
+      if (again.on_event || again.sooner_at != never) {
         pending_.set(s.index);
       }
       if (!again.ready(now) && (again.on_event || again.at >= seen.at)) {
@@ -379,7 +379,7 @@ public:
         unpark(s);
         return never;
       }
-      if (seen.on_event || seen.sooner) {
+      if (seen.on_event || seen.sooner_at != never) {
         pending_.set(s.index);
       }
       return seen.on_event ? never : seen.at;
@@ -398,17 +398,16 @@ public:
     availability out{std::max(now, s.cool_until.load(std::memory_order_seq_cst))};
     out.on_event = (word & gate::probing) != 0 || full(s, word, tokens);
     out.shared = out.on_event;
+    auto reset_at = now;
+    auto lent = false; // who holds the rest of what is not spent may give it back
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
       auto const reset = s.quota_reset.load(std::memory_order_seq_cst); // before what is left, as it changes after that
       if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
-        auto const lent = left >= tokens; // who holds the rest of what is not spent may give it back
-        if (reset != renewing && tokens > s.quota.load(std::memory_order_relaxed)) {
-          return {};
-        }
-        if (reset != 0) {
-          out.at = std::max(out.at, reset);
-          out.sooner = lent;
+        auto const enough = reset == renewing || tokens <= s.quota.load(std::memory_order_relaxed);
+        lent = left >= tokens;
+        if (reset != 0 && enough) {
+          reset_at = reset;
         } else if (lent) {
           out.on_event = true;
         } else {
@@ -430,7 +429,14 @@ public:
       }
       out.shared = out.shared || at > now;
     });
-    return impossible ? availability{} : out;
+    if (impossible) {
+      return {};
+    }
+    if (reset_at > out.at) {
+      out.sooner_at = lent ? out.at : never;
+      out.at = reset_at;
+    }
+    return out;
   }
 
   /// True if a request of `tokens` is larger than the slot could ever grant.
@@ -439,7 +445,7 @@ public:
     auto const quota = s.quota.load(std::memory_order_relaxed);
     auto large = tokens > gate::most_reserved;
     if ((word & gate::metered) != 0 && quota != 0) { // 0: nothing is known but that it is used up
-      large = large || tokens > quota;
+      large = large || tokens > std::max(quota, s.unspent());
     }
     for_each_rate(s, [&](auto& window, std::size_t k) {
       large = large || (window.limit() != 0 && units(tokens, k) > window.limit());
