@@ -87,7 +87,7 @@ public:
   /// given back, or debited. Ends the lease.
   void settle(std::int64_t actual) noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      ring->settle(grant_, std::max<std::int64_t>(actual, 0));
+      ring->settle(grant_, std::clamp<std::int64_t>(actual, 0, most_tokens));
     }
   }
 
@@ -146,6 +146,8 @@ private:
       settle(grant_.what.tokens);
     }
   }
+
+  static constexpr std::int64_t most_tokens = std::int64_t{1} << 40; // far beyond what any request costs
 
   detail::key_ring* ring_ = nullptr;
   detail::key_record* key_ = nullptr;

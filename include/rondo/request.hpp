@@ -12,7 +12,8 @@ namespace rondo {
 
 /// What a lease is wanted for. Trivially destructible, so that it may be written inside a `co_await` expression.
 struct request {
-  std::int64_t tokens = 0; ///< what the request is expected to cost, in the unit the quota counts; not negative
+  /// What the request is expected to cost, in the unit the quota counts: 0 to 2^36 - 1, more is `too_large`.
+  std::int64_t tokens = 0;
   std::string_view lane{}; ///< model or endpoint class; empty = the default lane. Copied before acquire returns.
   /// Longest wait; zero or less: not at all. The default waits for ever.
   std::chrono::steady_clock::duration timeout = std::chrono::steady_clock::duration::max();

@@ -89,14 +89,15 @@ public:
 
   void allow(std::uint32_t concurrency) {
     limits_.concurrency = concurrency;
-    table_.set_limits(slot_, limits_, limits_.quota != 0, limits_.quota);
+    table_.set_limits(slot_, limits_, limits_.quota != 0, 0);
     wake();
   }
 
-  /// The quota comes back after `length`.
+  /// The quota is used up, and comes back after `length`.
   void reset_after(tick length) {
     limits_.quota_reset = clock_.wall_now() + std::chrono::nanoseconds{length};
     table_.set_limits(slot_, limits_, true, 0);
+    table_.set_balance(slot_, [](std::int64_t) { return 0; });
     granted_tokens_ = 0;
   }
 

@@ -348,4 +348,28 @@ BOOST_AUTO_TEST_CASE(keys_may_change_while_leases_are_out) {
   }
 }
 
+// The same limits are set again and again while requests are charged: what is spent meanwhile stays spent.
+BOOST_AUTO_TEST_CASE(limits_that_are_set_under_traffic_forget_nothing) {
+  asio::io_context ctx;
+  rondo::key_pool pool{ctx.get_executor()};
+  rondo::limits const l{.quota = 1'000'000'000'000};
+  pool.add(key(0, l));
+  std::atomic<bool> over{false};
+  std::int64_t spent = 0;
+  {
+    std::jthread const worker{[&] {
+      while (!over) {
+        pool.try_acquire(1000)->settle(1000);
+        spent += 1000;
+      }
+    }};
+    for (int i = 0; i < 20'000; ++i) {
+      pool.set_limits("k0", l);
+    }
+    over = true;
+  }
+  auto const state = pool.snapshot()[0];
+  BOOST_TEST(state.character_count == spent);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -700,9 +700,22 @@ BOOST_AUTO_TEST_CASE(a_reset_that_is_past_brings_nothing) {
 
 BOOST_AUTO_TEST_CASE(absurd_numbers_do_no_harm) {
   constexpr auto huge = std::numeric_limits<std::int64_t>::max();
-  pool->add(key("a", {.quota = huge}));
-  pool->try_acquire(huge)->settle(huge);
+  constexpr auto most = (std::int64_t{1} << 36) - 1; // of one request
+  pool->add(key("a", {.quota = most}));
+  pool->add(key("unmetered"));
+  BOOST_TEST(!pool->try_acquire(huge));
+  auto const too_much = start({.tokens = most + 1});
+  BOOST_TEST((too_much->ec == error::too_large));
+  auto first = pool->try_acquire(most);
+  auto second = pool->try_acquire(most);
+  BOOST_REQUIRE(first.has_value());
+  BOOST_REQUIRE(second.has_value());
+  BOOST_TEST(!pool->try_acquire(most));
+  first->settle(huge);
+  second->settle(huge);
+  pool->try_acquire(1)->settle(huge);
   BOOST_TEST(state("a").is_over_limit);
+  BOOST_TEST(pool->remove("unmetered"));
   pool->add(key("b"));
   pool->try_acquire(1)->report(outcome::rate_limited(std::chrono::steady_clock::duration::max()));
   BOOST_TEST((state("b").status == key_status::rate_limited));

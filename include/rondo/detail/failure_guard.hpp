@@ -31,7 +31,7 @@ public:
     bool reached = false;
     do {
       auto const behind = (number - (seen >> counts)) & number_mask;
-      auto const late = behind > number_mask / 2; // another thread was here with a later time
+      auto const late = seen != 0 && behind > number_mask - most_late; // another thread was here with a later time
       auto const kept = late ? seen & counts_mask : behind > parts ? 0 : seen << (behind * bits) & counts_mask;
       auto const newest = kept & most_in_part;
       auto const counted = newest == most_in_part ? kept : kept + 1;
@@ -55,6 +55,7 @@ private:
   static constexpr std::uint64_t counts_mask = (std::uint64_t{1} << counts) - 1;
   static constexpr std::uint64_t number_mask = (std::uint64_t{1} << (64 - counts)) - 1;
   static constexpr std::uint64_t most_in_part = (1U << bits) - 1;
+  static constexpr std::uint64_t most_late = 64; ///< parts
 
   std::uint32_t most_;
   tick part_;

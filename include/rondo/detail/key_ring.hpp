@@ -195,6 +195,9 @@ public:
     if (keys_.contains(params.name)) {
       throw boost::system::system_error{error::duplicate_name, "key '" + params.name + "'"};
     }
+    for (auto const& [name, l] : params.lanes) {
+      static_cast<void>(named_lane(name));
+    }
     // an account that was not named must not be taken for one that was
     auto const id = params.account.empty() ? "key\n" + params.name : "account\n" + params.account;
     auto const known = account_ids_.find(id);
@@ -214,11 +217,11 @@ public:
     }
     if (fresh) {
       account.limits = params.limits;
-      apply_limits(index, params.remaining.value_or(params.limits.quota), params.remaining.has_value());
+      apply_limits(index, params.remaining.value_or(params.limits.quota) - s.unspent(), params.remaining);
     } else if (account.members.empty()) {
       change_limits(index, params.limits); // what was spent stays spent
       if (params.remaining) {
-        apply_limits(index, *params.remaining, true);
+        apply_limits(index, *params.remaining - s.unspent(), params.remaining);
       }
     } else if (params.remaining && *params.remaining < s.unspent()) {
       table().move_balance(s, *params.remaining - s.unspent());
@@ -235,6 +238,7 @@ public:
     keys_.emplace(key->params.name, std::move(record));
     account.members.push_back(key);
     publish(index);
+    wipe_retired(index); // or the lists of an account's keys would pile up
     if (key->params.exhausted_until && *key->params.exhausted_until > clock().wall_now()) {
       auto const rest = std::chrono::nanoseconds{*key->params.exhausted_until - clock().wall_now()}.count();
       table().cool(s, rest_kind::exhausted, after(now(), rest), now());
@@ -261,7 +265,6 @@ public:
     keys_.erase(at);
     update(index); // before the list changes: with its last key gone the slot is off, and nobody reads the list
     publish(index);
-    table()[index].gate.fetch_or(gate::retired, std::memory_order_seq_cst);
     wipe_retired(index);
     lock.unlock();
     freed(table()[index]);
@@ -295,7 +298,6 @@ public:
     account.retired.push_back(std::move(record));
     publish(index);
     update(index);
-    table()[index].gate.fetch_or(gate::retired);
     wipe_retired(index);
     lock.unlock();
     freed(table()[index]);
@@ -315,11 +317,12 @@ public:
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
+    auto& named = named_lane(lane);
     account.lanes.insert_or_assign(std::string{lane}, l);
     for (auto* const k : account.members) {
       k->params.lanes.insert_or_assign(std::string{lane}, l);
     }
-    apply_lane_limits(find_or_add_lane(lane), index, l);
+    apply_lane_limits(named, index, l);
     lock.unlock();
     freed(table()[index]);
   }
@@ -364,7 +367,7 @@ public:
   }
 
   [[nodiscard]] pool_snapshot snapshot() {
-    dirty_.store(false, std::memory_order_release);
+    dirty_.exchange(false); // what changes from here on is announced
     std::lock_guard const lock{admin_};
     auto const steady = now();
     auto const wall = clock().wall_now();
@@ -377,7 +380,10 @@ public:
     for (auto const& [id, index] : account_ids_) {
       auto const& s = table()[index];
       auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
-      total += metered && !accounts_[index].members.empty() ? std::max<std::int64_t>(s.unspent(), 0) : 0;
+      if (metered && !accounts_[index].members.empty()) {
+        auto const room = std::numeric_limits<std::int64_t>::max() - total;
+        total += std::clamp<std::int64_t>(s.unspent(), 0, room);
+      }
     }
     return {name_, std::move(out), total};
   }
@@ -408,13 +414,17 @@ private:
 
   void wipe_retired(std::uint32_t index) noexcept {
     auto& s = table()[index];
-    if (gate::leases(s.gate.load(std::memory_order_seq_cst)) != 0) {
+    auto& account = accounts_[index];
+    if (account.retired.empty() && account.lists.size() <= 1) {
+      return;
+    }
+    s.gate.fetch_or(gate::retired);
+    if (gate::leases(s.gate.load()) != 0) {
       return; // the lease that ends last comes here again
     }
-    s.gate.fetch_and(~gate::retired, std::memory_order_seq_cst);
-    accounts_[index].retired.clear();
-    auto& lists = accounts_[index].lists;
-    lists.erase(lists.begin(), lists.end() - 1);
+    s.gate.fetch_and(~gate::retired);
+    account.retired.clear();
+    account.lists.erase(account.lists.begin(), account.lists.end() - 1);
   }
 
 public:
@@ -535,10 +545,21 @@ private:
     });
   }
 
+  /// \throws system_error with `invalid_argument` for the lane without a name, and for all that are too many
+  [[nodiscard]] lane& named_lane(std::string_view name) {
+    auto& out = find_or_add_lane(name);
+    if (&out == &lanes().unnamed()) {
+      throw boost::system::system_error{error::invalid_argument,
+                                        name.empty() ? "limits for a lane without a name"
+                                                     : "too many lanes for '" + std::string{name} + "'"};
+    }
+    return out;
+  }
+
   void apply_lane_limits(std::uint32_t index) {
     auto const& account = accounts_[index];
     for (auto const& [name, l] : account.lanes) {
-      apply_lane_limits(find_or_add_lane(name), index, l);
+      apply_lane_limits(named_lane(name), index, l);
     }
     lanes().for_each([&](lane& known) {
       if (auto const& l = account.limits_of(known.name); l != limits{} || known.table.load(std::memory_order_relaxed)) {
@@ -548,35 +569,37 @@ private:
   }
 
   void apply_lane_limits(lane& l, std::uint32_t index, limits const& what) {
-    if (&l == &lanes().unnamed()) {
-      return; // there are too many lanes
-    }
     auto& t = lanes().table_of(l).slots;
-    auto const left = t[index].quota.load(std::memory_order_relaxed) - t[index].unspent();
-    t.set_limits(t[index], what, what.quota != 0, what.quota - left);
+    t.set_limits(t[index], what, what.quota != 0, more_of(t[index].quota.load(), what.quota, t[index]));
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
-    auto const left = table()[index].unspent();
-    auto const keep = l.quota == 0 && account.metered_by_balance;
-    auto const unspent = account.limits.quota != 0 ? left + l.quota - account.limits.quota : l.quota;
+    auto const& s = table()[index];
+    auto const balance = l.quota == 0 && account.metered_by_balance ? std::optional{s.unspent()} : std::nullopt;
+    auto const more = balance ? 0 : more_of(account.limits.quota, l.quota, s);
     account.limits = l;
     for (auto* const k : account.members) {
       k->params.limits = l;
     }
-    apply_limits(index, keep ? left : unspent, keep);
+    apply_limits(index, more, balance);
   }
 
-  void apply_limits(std::uint32_t index, std::int64_t unspent, bool metered_by_balance) {
+  /// What a change of quota adds. Who had one has spent of it; who gets his first has spent nothing.
+  [[nodiscard]] static std::int64_t more_of(std::int64_t before, std::int64_t now, slot_type const& s) noexcept {
+    return now == 0 ? 0 : before != 0 ? now - before : now - s.unspent();
+  }
+
+  /// \param balance what is left, if there is no quota to tell
+  void apply_limits(std::uint32_t index, std::int64_t more, std::optional<std::int64_t> balance) {
     auto& account = accounts_[index];
     auto l = account.limits;
-    account.metered_by_balance = metered_by_balance && l.quota == 0;
+    account.metered_by_balance = balance && l.quota == 0;
     if (account.metered_by_balance) {
-      l.quota = std::max(unspent, table()[index].quota.load(std::memory_order_relaxed));
+      l.quota = std::max(*balance, table()[index].quota.load());
     }
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent);
+    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, more);
   }
 
   void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
@@ -587,7 +610,7 @@ private:
       // so far nothing was known of a quota
       account.metered_by_balance = true;
       s.quota.store(std::max(b.limit, b.remaining), std::memory_order_relaxed);
-      table().move_balance(s, b.remaining - s.unspent());
+      table().set_balance(s, [&](std::int64_t) { return b.remaining; });
       table().set_metered(s, true);
     } else {
       if (b.limit > 0) {
@@ -596,14 +619,13 @@ private:
       }
       // Requests that were under way when the provider looked may be in its figure or not. Any figure between "all of
       // them" and "none" agrees with our books; only what lies outside is news.
-      auto const unspent = s.unspent();
-      auto const highest = charged_before ? unspent + (s.charged() - *charged_before) : unspent;
-      auto const lowest = charged_before ? s.room(s.gate.load(std::memory_order_seq_cst)) : highest;
-      if (b.remaining > highest) {
-        table().move_balance(s, b.remaining - highest);
-      } else if (b.remaining < lowest) {
-        table().move_balance(s, b.remaining - lowest);
-      }
+      table().set_balance(s, [&](std::int64_t unspent) {
+        auto const highest = charged_before ? unspent + (s.charged() - *charged_before) : unspent;
+        auto const lowest = charged_before ? unspent - gate::reserved(s.gate.load()) : highest;
+        return b.remaining > highest  ? unspent + (b.remaining - highest)
+               : b.remaining < lowest ? unspent + (b.remaining - lowest)
+                                      : unspent;
+      });
     }
     if (b.reset && *b.reset > clock().wall_now()) {
       table().set_reset(s, *b.reset);

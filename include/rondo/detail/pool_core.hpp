@@ -76,11 +76,13 @@ public:
   /// \param out as it was made; not looked at after a refusal
   [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    return (plain && avoid.empty() && take_next_in_turn(want.tokens, out)) || try_take_with_care(want, out, avoid);
+    auto const quick = plain && avoid.empty() ? take_next_in_turn(want.tokens, out) : answer::unclear;
+    return quick == answer::unclear ? try_take_with_care(want, out, avoid) : quick == answer::taken;
   }
   /// The same for a demand of nothing but tokens.
   [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::int64_t tokens, grant& out) {
-    return take_next_in_turn(tokens, out) || try_take_with_care(tokens, out);
+    auto const quick = take_next_in_turn(tokens, out);
+    return quick == answer::unclear ? try_take_with_care(tokens, out) : quick == answer::taken;
   }
 
   /// When the first slot that rests until a known time comes back; `never` if there is none.
@@ -92,13 +94,14 @@ public:
     return at;
   }
 
-  /// Puts a request in the line; it may be completed before this returns.
+  /// Puts a request in the line; it may be completed before this returns. \throws std::bad_alloc, and is not in it then
   void wait(waiter& w) {
     waiter* done = nullptr;
     {
       std::lock_guard const lock{mutex_};
       auto const deadline = w.want.patience == never ? never : after(now(), w.want.patience);
-      line_.push_back(w, class_of(w.want), deadline);
+      auto& kind = class_of(w.want); // may throw; what follows does not
+      line_.push_back(w, kind, deadline);
       if (most_wanted_.load(std::memory_order_relaxed) < w.want.tokens) {
         most_wanted_.store(w.want.tokens, std::memory_order_seq_cst);
       }
@@ -159,7 +162,7 @@ public:
     auto& s = *g.from;
     auto const simple = !g.from_lane && g.what.plain() && table_.is_simple(s) &&
                         !charges_expected_.load(std::memory_order_relaxed) &&
-                        g.in->overloads.load(std::memory_order_relaxed) == 0;
+                        g.in->cool_until.load(std::memory_order_relaxed) == 0;
     if (!simple) [[unlikely]] {
       settle_with_care(g, actual);
       return;
@@ -206,7 +209,7 @@ public:
     case kind::rejected:
     case kind::transport_error: break;
     }
-    finish(g);
+    finish_with_care(g); // who can no longer make his deadline because of it is told
   }
 
   /// The provider said how many requests may be under way at once; 0 to forget it.
@@ -366,10 +369,7 @@ private:
     while (!table_.reserve(s, out.what, now, disturbed, contended)) {
       disturbed = true;
       if (table_.refuse(s, refused, now)) {
-        if (auto const word = s.gate.load(std::memory_order_relaxed);
-            (word & gate::retired) != 0 && gate::leases(word) == 0) {
-          retire(s); // the lease that was taken for a moment may have been the one that others waited for
-        }
+        retire_if_unused(s);
         return false;
       }
     }
@@ -382,7 +382,8 @@ private:
         if (lane->slots.refuse(in_lane, refused, now)) {
           out.counted_since = now();
           table_.give_back(s, out.what, out.counted_since);
-          free(s, table_, out.what);
+          table_.undo(s, out.what, now);
+          retire_if_unused(s);
           return false;
         }
       }
@@ -397,36 +398,40 @@ private:
     return true;
   }
 
-  /// Nobody waits, nothing is due, and the next slot in turn is free: in as few instructions as it takes. False if it
-  /// is not that simple; nothing has been taken then.
-  [[nodiscard]] BOOST_FORCEINLINE bool take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
+  enum class answer : std::uint8_t { taken, refused, unclear };
+
+  /// Nobody waits, nothing is due, and the next slot in turn is free, or none is: in as few instructions as it takes.
+  /// Unclear if it is not that simple; nothing has been taken then.
+  [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
     if (waiting_.load(std::memory_order_seq_cst) != 0 ||
         lanes_.unnamed().cool_until.load(std::memory_order_relaxed) != 0 ||
         strategy_.load(std::memory_order_relaxed) != strategy::round_robin) [[unlikely]] {
-      return false;
+      return answer::unclear;
     }
-    if (auto const due = table_.next_return(); due != never && (!system_time_ || due <= recent_now())) [[unlikely]] {
-      return false;
+    if (auto const due = table_.next_return(); due != never && due <= (system_time_ ? recent_now() : now()))
+        [[unlikely]] {
+      return answer::unclear;
     }
     auto& wheel = turn_.mine();
     auto const i = table_.ready().next_near(wheel.at.load(std::memory_order_relaxed));
     if (i == candidates::none) [[unlikely]] {
-      return false;
+      return table_.ready().empty() ? answer::refused : answer::unclear;
     }
     auto& s = table_[i];
     table_.prefetch_next(s);
     out.what.tokens = tokens;
     if (bool disturbed = false; !table_.reserve_if_simple(s, out.what, disturbed)) [[unlikely]] {
       if (disturbed) {
+        retire_if_unused(s);
         changed_.store(true, std::memory_order_seq_cst);
         wake();
       }
-      return false;
+      return answer::unclear;
     }
     wheel.at.store(i + 1, std::memory_order_relaxed);
     out.from = &s;
     out.in = &lanes_.unnamed();
-    return true;
+    return answer::taken;
   }
 
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(std::int64_t tokens, grant& out) {
@@ -448,6 +453,14 @@ private:
       wake();
     }
     return served;
+  }
+
+  /// A lease that was taken for a moment may have been the one whose end others waited for.
+  void retire_if_unused(slot_type& s) noexcept {
+    auto const word = s.gate.load();
+    if ((word & gate::retired) != 0 && gate::leases(word) == 0) {
+      retire(s);
+    }
   }
 
   [[nodiscard]] bool try_take_behind_the_line(demand const& want, grant& out, std::span<std::uint32_t const> avoid) {
@@ -571,14 +584,22 @@ private:
     if (line_.first_deadline() != never) {
       expire_line(now(), done);
     }
-    auto const full = changed_.exchange(false, std::memory_order_seq_cst) || (alarm_ != never && alarm_ <= now());
+    auto full = changed_.exchange(false, std::memory_order_seq_cst) || (alarm_ != never && alarm_ <= now());
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
     }
-    do {
+    serve_in_order(now, alarm, full, done);
+    if (!full && !line_.empty() && !table_.ready().empty()) {
+      // what is left is not enough for those who wait: only a look can tell when it will be
+      full = true;
+      alarm = never;
+      head_ = nullptr;
       serve_in_order(now, alarm, full, done);
-    } while (full && fail_the_hopeless(now(), alarm, done));
+    }
+    while (full && fail_the_hopeless(now(), alarm, done)) {
+      serve_in_order(now, alarm, full, done);
+    }
     if (!full && fresh && wait_line::has(*fresh) && head_ != fresh) {
       auto const seen = look(fresh->want, now(), earmark_);
       alarm = std::min(alarm, seen.at);
@@ -743,10 +764,11 @@ private:
       lane_slots(g).charge(*g.from_lane, g.what_of_lane, actual, g.counted_since, at);
       succeeded = succeed(*g.from_lane, lane_slots(g), g.taken) || succeeded;
     }
-    if (g.in->overloads.load(std::memory_order_relaxed) != 0) {
-      g.in->overloads.store(0, std::memory_order_relaxed);
-    }
+    end_overload(*g.in);
     note_spending(s);
+    if (g.from_lane) {
+      note_spending(*g.from_lane);
+    }
     if (charges_expected_.load(std::memory_order_relaxed)) {
       charged();
     }
@@ -908,9 +930,21 @@ private:
     changed_.store(true, std::memory_order_seq_cst);
   }
 
+  /// A request was served in the lane: the next overload is the first again, and who takes need not look at the clock.
+  void end_overload(lane& l) noexcept {
+    if (auto until = l.cool_until.load(); until != 0) {
+      l.overloads.store(0);
+      if (until <= now()) {
+        l.cool_until.compare_exchange_strong(until, 0);
+      }
+    }
+  }
+
   void shrink_concurrency(slot_type& s) noexcept {
     auto const out = gate::leases(s.gate.load(std::memory_order_relaxed)); // the one that failed is among them
-    table_.learn_concurrency(s, std::max(out, 2U) - 1);
+    auto const fewer = std::max(out, 2U) - 1;
+    auto const learned = s.learned_concurrency.load();
+    table_.learn_concurrency(s, learned != 0 ? std::min(fewer, learned) : fewer);
     s.learn_after.store(after(now(), relearn_interval), std::memory_order_relaxed);
     s.gate.fetch_or(gate::adapting, std::memory_order_relaxed);
   }

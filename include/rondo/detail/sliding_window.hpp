@@ -32,7 +32,14 @@ public:
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
-    auto const most = limit() == 0 ? ~std::uint32_t{0} : limit();
+    auto const most = limit();
+    if (most == 0) {
+      n = add_up_to_the_brim(n);
+      if (!later) {
+        record(part_at(now), n);
+      }
+      return true;
+    }
     auto head = head_.load(std::memory_order_acquire);
     if (expired_at(now) > epoch_of(head)) {
       expire(now);
@@ -53,14 +60,7 @@ public:
   void start(std::uint32_t n, tick now) noexcept { record(part_at(now), n); }
 
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
-  void force(std::uint32_t n, tick now) noexcept {
-    auto head = head_.load(std::memory_order_relaxed);
-    std::uint32_t added = 0;
-    do {
-      added = std::min(n, ~count_of(head));
-    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
-    record(part_at(now), added);
-  }
+  void force(std::uint32_t n, tick now) noexcept { record(part_at(now), add_up_to_the_brim(n)); }
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
   void give_back(std::uint32_t n, tick since) noexcept {
@@ -133,6 +133,16 @@ private:
   }
   [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
     return (tick{part} - 32 + parts + 1) * part_ + guard_;
+  }
+
+  /// Adds as many units as can be counted, whatever the limit.
+  std::uint32_t add_up_to_the_brim(std::uint32_t n) noexcept {
+    auto head = head_.load(std::memory_order_relaxed);
+    std::uint32_t added = 0;
+    do {
+      added = std::min(n, ~count_of(head));
+    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
+    return added;
   }
 
   void record(std::uint32_t part, std::uint32_t n) noexcept {

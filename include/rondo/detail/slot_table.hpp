@@ -29,12 +29,9 @@ struct claim {
   std::uint8_t counted = 0; ///< the rates that counted it: one that was added later must not give it back
   bool unsent = false;      ///< rates count from `slot_table::start`, not from the acquire
   bool probe = false;       ///< it is the one request of a probation
-  bool apart = false;       ///< so many tokens that the gate could not hold them
 
   /// Nothing was taken but what the gate holds.
-  [[nodiscard]] bool plain() const noexcept {
-    return (unsigned{counted} | unsigned{unsent} | unsigned{probe} | unsigned{apart}) == 0;
-  }
+  [[nodiscard]] bool plain() const noexcept { return (unsigned{counted} | unsigned{unsent} | unsigned{probe}) == 0; }
 };
 
 /// When a slot can serve.
@@ -118,22 +115,18 @@ public:
     auto word = s.gate.load(std::memory_order_acquire);
     std::uint64_t next = 0;
     for (;;) {
-      if ((word & gate::off) != 0 || full(s, word) || short_of(s, c.tokens, word, now)) {
+      if ((word & gate::off) != 0 || full(s, word, c.tokens) || short_of(s, c.tokens, word, now)) {
         return false;
       }
-      c.probe = (word & gate::probation) != 0;
+      c.probe = (word & gate::probation) != 0 || s.cool_until.load(std::memory_order_acquire) != 0;
       if (c.probe && ((word & gate::probing) != 0 || now() < s.cool_until.load(std::memory_order_acquire))) {
         return false;
       }
-      c.apart = c.tokens > gate::most_reserved - gate::reserved(word);
-      next = word + gate::lease_of(c.apart ? 0 : c.tokens) + (c.probe ? gate::probing : 0);
+      next = word + gate::lease_of(c.tokens) + (c.probe ? gate::probing : 0);
       if (s.gate.compare_exchange_weak(word, next, std::memory_order_seq_cst, std::memory_order_acquire)) {
         break;
       }
       contended = true;
-    }
-    if (c.apart) {
-      s.base.fetch_sub(c.tokens, std::memory_order_seq_cst);
     }
     if ((word & gate::metered) != 0 && s.room(next) < 0) {
       undo(s, c, now);
@@ -164,7 +157,7 @@ public:
     auto const next = word + gate::lease_of(tokens);
     auto const metered = (word & gate::metered) != 0;
     constexpr auto special = gate::off | gate::parked | gate::probation | gate::rated;
-    if ((word & special) != 0 || full(s, word) || tokens > gate::most_reserved - gate::reserved(word) ||
+    if ((word & special) != 0 || s.cool_until.load(std::memory_order_relaxed) != 0 || full(s, word, tokens) ||
         (metered && s.room(word) < std::max<std::int64_t>(tokens, 1)) ||
         !s.gate.compare_exchange_strong(word, next, std::memory_order_seq_cst, std::memory_order_relaxed))
         [[unlikely]] {
@@ -251,7 +244,7 @@ public:
   /// frees was freed before. Then the table is not touched again: the lease was what kept it alive. False if
   /// `end_lease` must be called.
   [[nodiscard]] BOOST_FORCEINLINE bool end_quietly(slot_type& s, claim const& c) noexcept {
-    if (c.probe || c.apart) [[unlikely]] {
+    if (c.probe) [[unlikely]] {
       return false;
     }
     auto word = s.gate.load(std::memory_order_relaxed);
@@ -264,16 +257,15 @@ public:
     return true;
   }
 
-  /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The watchers are told, or
-  /// will be by the caller.
-  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept {
-    if (c.apart) {
-      s.base.fetch_add(c.tokens, std::memory_order_seq_cst);
-    }
-    auto const cleared = c.probe ? gate::watched | gate::probing : gate::watched;
-    auto word = s.gate.load(std::memory_order_relaxed);
-    while (!s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.apart ? 0 : c.tokens),
-                                         std::memory_order_seq_cst)) {
+  /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The slot is no longer
+  /// watched: the caller looks for the watchers.
+  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept { return leave(s, c, gate::watched); }
+
+  /// The same for a lease that nobody got to see, because something else was refused. The watchers stay.
+  std::uint64_t undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
+    auto const word = leave(s, c, 0);
+    if ((word & gate::parked) != 0) {
+      reconsider(s, time_for(s, now));
     }
     return word;
   }
@@ -354,6 +346,9 @@ public:
       }
       returns_.push(s, seen.at);
       auto const again = available(s, 1, now); // another thread may have written a later time meanwhile
+      if (again.on_event || again.sooner) {
+        pending_.set(s.index);
+      }
       if (!again.ready(now) && (again.on_event || again.at >= seen.at)) {
         return false;
       }
@@ -365,8 +360,8 @@ public:
   /// without.
   [[nodiscard]] static tick time_for(slot_type const& s, lazy_now& now) noexcept {
     constexpr auto timed = gate::probation | gate::rated;
-    auto const any =
-        (s.gate.load(std::memory_order_seq_cst) & timed) != 0 || s.quota_reset.load(std::memory_order_seq_cst) != 0;
+    auto const any = (s.gate.load(std::memory_order_seq_cst) & timed) != 0 || s.cool_until.load() != 0 ||
+                     s.quota_reset.load(std::memory_order_seq_cst) != 0;
     return any ? now() : 0;
   }
 
@@ -397,11 +392,11 @@ public:
     if ((word & gate::off) != 0) {
       return {};
     }
-    availability out{now};
-    if ((word & gate::probation) != 0) {
-      out.at = std::max(now, s.cool_until.load(std::memory_order_seq_cst));
+    if (tokens > gate::most_reserved) {
+      return {};
     }
-    out.on_event = (word & gate::probing) != 0 || full(s, word);
+    availability out{std::max(now, s.cool_until.load(std::memory_order_seq_cst))};
+    out.on_event = (word & gate::probing) != 0 || full(s, word, tokens);
     out.shared = out.on_event;
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
@@ -442,8 +437,10 @@ public:
   [[nodiscard]] bool too_large(slot_type& s, std::int64_t tokens) const noexcept {
     auto const word = s.gate.load(std::memory_order_acquire);
     auto const quota = s.quota.load(std::memory_order_relaxed);
-    auto large =
-        (word & gate::metered) != 0 && quota != 0 && tokens > quota; // 0: nothing is known but that it is used up
+    auto large = tokens > gate::most_reserved;
+    if ((word & gate::metered) != 0 && quota != 0) { // 0: nothing is known but that it is used up
+      large = large || tokens > quota;
+    }
     for_each_rate(s, [&](auto& window, std::size_t k) {
       large = large || (window.limit() != 0 && units(tokens, k) > window.limit());
     });
@@ -483,7 +480,7 @@ public:
       terms = new quota_terms<Atomic>;
       s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
     }
-    hold_terms(s);
+    static_cast<void>(lock_books(s));
     terms->how = how;
     auto const wall = clock_->wall_now();
     auto const coming = first && *first > wall; // one that is past has been in force
@@ -495,15 +492,15 @@ public:
     set_reset(s, first, terms ? terms->how : renewal{});
   }
 
-  /// Sets limits; `unspent` is what is left of the quota. A quota that is `metered` counts, even if it is 0. Leases out
-  /// stay.
-  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent) {
+  /// Sets limits; `more` tokens are left of the quota than before. A quota that is `metered` counts, even if it is 0.
+  /// Leases out stay.
+  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t more) {
     using r = rates_type;
-    s.concurrency.store(l.concurrency, std::memory_order_relaxed);
+    s.concurrency.store(l.concurrency);
     update_cap(s);
     s.quota.store(l.quota, std::memory_order_relaxed);
     set_reset(s, l.quota_reset, l.quota_renewal);
-    set_unspent(s, unspent);
+    move_balance(s, more);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
     auto* rates = s.rates.load(std::memory_order_relaxed);
@@ -541,22 +538,22 @@ public:
     }
   }
 
+  /// What is left of the quota becomes what `balance(now left)` says; nobody else who sets it so is at work meanwhile.
+  template <class Balance> void set_balance(slot_type& s, Balance&& balance) {
+    auto const reset = lock_books(s);
+    auto const left = s.unspent();
+    move_balance(s, balance(left) - left);
+    s.quota_reset.store(reset);
+  }
   /// Adds to what is left of the quota.
   void move_balance(slot_type& s, std::int64_t delta) noexcept {
     s.base.fetch_add(delta, std::memory_order_seq_cst);
     update_near_limit(s);
   }
 
-  /// Sets what is left of the quota when all that is reserved is given back.
-  void set_unspent(slot_type& s, std::int64_t unspent) noexcept {
-    auto const reset = hold_terms(s);
-    move_balance(s, unspent - s.unspent());
-    s.quota_reset.store(reset, std::memory_order_seq_cst);
-  }
-
   /// What the provider made us learn, 0 to forget it.
   void learn_concurrency(slot_type& s, std::uint32_t most) noexcept {
-    s.learned_concurrency.store(most, std::memory_order_relaxed);
+    s.learned_concurrency.store(most);
     update_cap(s);
   }
 
@@ -581,11 +578,11 @@ private:
     return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
   }
 
-  /// Waits for its turn to change the terms; returns the time of the reset, which must be set again.
-  static tick hold_terms(slot_type& s) noexcept {
+  /// Returns the time of the reset, for which `renewing` stands until it is put back. Held for moments only.
+  [[nodiscard]] static tick lock_books(slot_type& s) noexcept {
     for (;;) {
-      if (auto const reset = s.quota_reset.exchange(renewing, std::memory_order_seq_cst); reset != renewing) {
-        return reset; // the others hold them for moments only
+      if (auto const reset = s.quota_reset.exchange(renewing); reset != renewing) {
+        return reset;
       }
     }
   }
@@ -626,8 +623,10 @@ private:
     }
   }
 
-  [[nodiscard]] static bool full(slot_type const& s, std::uint64_t word) noexcept {
-    return gate::leases(word) >= s.cap.load(std::memory_order_relaxed);
+  /// No more leases, or not of so many tokens, until one ends.
+  [[nodiscard]] static bool full(slot_type const& s, std::uint64_t word, std::int64_t tokens) noexcept {
+    return gate::leases(word) >= s.cap.load(std::memory_order_relaxed) ||
+           tokens > gate::most_reserved - gate::reserved(word);
   }
 
   /// A quota that is used up serves nothing, not even what is free.
@@ -646,33 +645,22 @@ private:
     return before < mark && mark - before <= more;
   }
 
-  /// Moves what was spent into the books. Tokens are taken from `base` first: for a moment they count twice, and never
-  /// not at all, for whoever reads `spent` before `base`. Whoever sets the quota to a figure must not count them twice,
-  /// and is kept out meanwhile; if he is at it already, the next request corrects the books.
+  /// Moves what was spent into the books, unless somebody is at work on them: then the next one does. Tokens are taken
+  /// from `base` first: for a moment they count twice, and never not at all, for whoever reads `spent` before `base`.
   BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
-    auto reset = s.quota_reset.load(std::memory_order_relaxed);
-    if (reset == renewing || !s.quota_reset.compare_exchange_strong(reset, renewing, std::memory_order_seq_cst)) {
+    auto reset = s.quota_reset.load();
+    if (reset == renewing || !s.quota_reset.compare_exchange_strong(reset, renewing)) {
       return;
     }
-    move_spent_into_books(s);
-    s.quota_reset.store(reset, std::memory_order_seq_cst);
-  }
-
-  static void move_spent_into_books(slot_type& s) noexcept {
-    auto word = s.spent.load(std::memory_order_seq_cst);
-    while ((word & expense::half_full) != 0) {
-      auto const requests = expense::requests(word);
-      auto const tokens = (word & expense::half_full) >> expense::request_at == 0 ? expense::tokens(word) : 0;
-      auto const moved = requests << expense::request_at | static_cast<std::uint64_t>(tokens);
-      s.base.fetch_sub(tokens, std::memory_order_seq_cst);
-      if (s.spent.compare_exchange_strong(word, word - moved, std::memory_order_seq_cst)) {
-        s.booked_tokens.fetch_add(tokens, std::memory_order_seq_cst);
-        s.booked_requests.fetch_add(requests, std::memory_order_relaxed);
-        update_near_limit(s);
-        return;
-      }
-      s.base.fetch_add(tokens, std::memory_order_seq_cst); // somebody spent more, or was faster
-    }
+    auto const tokens = expense::tokens(s.spent.load());
+    s.base.fetch_sub(tokens);
+    s.spent.fetch_sub(static_cast<std::uint64_t>(tokens));
+    auto const requests = expense::requests(s.spent.load());
+    s.spent.fetch_sub(requests << expense::request_at);
+    s.booked_tokens.fetch_add(tokens);
+    s.booked_requests.fetch_add(requests);
+    update_near_limit(s);
+    s.quota_reset.store(reset);
   }
 
   BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
@@ -708,18 +696,26 @@ private:
     return true;
   }
 
-  /// Leaves through the gate again, because something behind it was refused.
-  void undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
-    if ((end_lease(s, c) & gate::parked) != 0) {
-      reconsider(s, time_for(s, now));
+  /// Gives back lease and tokens, and clears flags besides.
+  std::uint64_t leave(slot_type& s, claim const& c, std::uint64_t cleared) noexcept {
+    cleared |= c.probe ? gate::probing : 0;
+    auto word = s.gate.load(std::memory_order_relaxed);
+    while (
+        !s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.tokens), std::memory_order_seq_cst)) {
     }
+    return word;
   }
 
   static void update_cap(slot_type& s) noexcept {
-    auto const set = s.concurrency.load(std::memory_order_relaxed);
-    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
     auto const most = static_cast<std::uint32_t>(gate::lease_mask);
-    s.cap.store(std::min({set != 0 ? set : most, learned != 0 ? learned : most, most}), std::memory_order_seq_cst);
+    for (;;) { // until both were the same before and after
+      auto const set = s.concurrency.load();
+      auto const learned = s.learned_concurrency.load();
+      s.cap.store(std::min({set != 0 ? set : most, learned != 0 ? learned : most, most}));
+      if (s.concurrency.load() == set && s.learned_concurrency.load() == learned) {
+        return;
+      }
+    }
   }
 
   static void update_near_limit(slot_type& s) noexcept {

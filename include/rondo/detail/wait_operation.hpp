@@ -96,16 +96,13 @@ public:
   static void start(key_ring& ring, Handler&& handler, demand const& wanted, Told told) {
     auto* const op = create(ring, std::move(handler), told);
     op->want = wanted;
-    auto slot = boost::asio::get_associated_cancellation_slot(op->handler_);
-    if (slot.is_connected()) {
-      slot.assign([op](boost::asio::cancellation_type type) {
-        if (type != boost::asio::cancellation_type::none && op->ring_.cancel(*op)) {
-          op->aborted = true;
-          op->complete();
-        }
-      });
+    try {
+      op->enter_line();
+    } catch (...) {
+      op->forget_cancellation();
+      op->destroy(boost::asio::get_associated_allocator(op->handler_));
+      throw;
     }
-    ring.wait(*op); // the operation may be gone after this
   }
 
   void complete() noexcept override {
@@ -115,6 +112,20 @@ public:
   }
 
 private:
+  /// The operation may be gone after this, unless it throws.
+  void enter_line() {
+    auto slot = boost::asio::get_associated_cancellation_slot(handler_);
+    if (slot.is_connected()) {
+      slot.assign([this](boost::asio::cancellation_type type) {
+        if (type != boost::asio::cancellation_type::none && ring_.cancel(*this)) {
+          aborted = true;
+          complete();
+        }
+      });
+    }
+    ring_.wait(*this);
+  }
+
   class deliver {
   public:
     explicit deliver(wait_operation* op) noexcept : op_{op} {}
