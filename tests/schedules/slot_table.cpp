@@ -93,7 +93,7 @@ public:
     wake();
   }
 
-  /// The quota comes back after `length`.
+  /// The quota is used up, and comes back after `length`.
   void reset_after(tick length) {
     limits_.quota_reset = clock_.wall_now() + std::chrono::nanoseconds{length};
     table_.set_limits(slot_, limits_, true, 0);
