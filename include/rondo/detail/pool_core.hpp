@@ -381,7 +381,7 @@ private:
         if (lane->slots.refuse(in_lane, refused, now())) {
           out.counted_since = now();
           table_.give_back(s, out.what, out.counted_since);
-          free(s, table_, out.what);
+          free(s, table_, out.what, true);
           return false;
         }
       }
@@ -775,8 +775,8 @@ private:
   }
 
   /// Frees the place of a lease, and does what others could not do because of it.
-  std::uint64_t free(slot_type& s, table_type& t, claim const& c) noexcept {
-    auto const word = t.end_lease(s, c);
+  std::uint64_t free(slot_type& s, table_type& t, claim const& c, bool tried = false) noexcept {
+    auto const word = t.end_lease(s, c, tried);
     if ((word & gate::closed) == 0) {
       if ((word & gate::parked) != 0) {
         t.reconsider(s, now());

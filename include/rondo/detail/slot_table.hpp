@@ -263,13 +263,13 @@ public:
     return true;
   }
 
-  /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The watchers are told, or
-  /// will be by the caller.
-  std::uint64_t end_lease(slot_type& s, claim const& c) noexcept {
+  /// The same whoever is concerned; returns the gate word as it was, for the flags in it. The caller looks for the
+  /// watchers, unless the lease was only `tried`: then they are where they were.
+  std::uint64_t end_lease(slot_type& s, claim const& c, bool tried = false) noexcept {
     if (c.apart) {
       s.base.fetch_add(c.tokens, std::memory_order_seq_cst);
     }
-    auto const cleared = c.probe ? gate::watched | gate::probing : gate::watched;
+    auto const cleared = (tried ? 0 : gate::watched) | (c.probe ? gate::probing : 0);
     auto word = s.gate.load(std::memory_order_relaxed);
     while (!s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.apart ? 0 : c.tokens),
                                          std::memory_order_seq_cst)) {
