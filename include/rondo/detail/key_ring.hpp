@@ -557,6 +557,7 @@ private:
       return; // there are too many lanes
     }
     auto& t = lanes().table_of(l).slots;
+    t.renew_quota(t[index], now());
     auto const left = t[index].quota.load(std::memory_order_relaxed) - t[index].unspent();
     t.set_limits(t[index], what, what.quota != 0, what.quota - left);
   }
@@ -564,6 +565,7 @@ private:
   /// What was spent stays spent, and a balance without a quota stays what it is.
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
+    table().renew_quota(table()[index], now()); // what is due comes before what is said now
     auto const left = table()[index].unspent();
     auto const keep = l.quota == 0 && account.metered_by_balance;
     auto const unspent = account.limits.quota != 0 ? left + l.quota - account.limits.quota : l.quota;
@@ -588,6 +590,7 @@ private:
     auto& account = accounts_[index];
     auto& s = table()[index];
     account.balance_set = clock().wall_now();
+    table().renew_quota(s, now());
     if ((s.gate.load(std::memory_order_relaxed) & gate::metered) == 0) {
       // so far nothing was known of a quota
       account.metered_by_balance = true;
