@@ -185,7 +185,8 @@ public:
       return;
     }
     ring_->found_nothing();
-    wait_operation<std::decay_t<Handler>>::start(*ring_, std::forward<Handler>(handler), want);
+    using own = std::decay_t<Handler>; // it may be an lvalue that the caller keeps
+    wait_operation<own>::start(*ring_, own(std::forward<Handler>(handler)), want);
   }
 
 private:
