@@ -32,7 +32,7 @@ public:
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
-    auto const most = limit() == 0 ? ~std::uint32_t{0} : limit();
+    auto const most = this->most();
     auto head = head_.load(std::memory_order_acquire);
     if (expired_at(now) > epoch_of(head)) {
       expire(now);
@@ -82,10 +82,7 @@ public:
   /// When `n` units can be had: `now` or before, a later time, or `never` if that depends on units that have not
   /// started or if `n` is above the limit.
   [[nodiscard]] tick available_at(std::uint32_t n, tick now) const noexcept {
-    auto const most = limit();
-    if (most == 0) {
-      return now;
-    }
+    auto const most = this->most();
     if (n > most) {
       return never;
     }
@@ -134,6 +131,9 @@ private:
   [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
     return (tick{part} - 32 + parts + 1) * part_ + guard_;
   }
+
+  /// Without a limit there is still an end to what can be counted.
+  [[nodiscard]] std::uint32_t most() const noexcept { return limit() == 0 ? ~std::uint32_t{0} : limit(); }
 
   void record(std::uint32_t part, std::uint32_t n) noexcept {
     auto& here = ring_[part % ring];

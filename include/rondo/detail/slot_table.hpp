@@ -415,7 +415,7 @@ public:
     for_each_rate(s, [&](auto& window, std::size_t k) {
       auto const n = units(tokens, k);
       auto const at = window.available_at(n, now);
-      if (at == never && n > window.limit()) {
+      if (at == never && window.limit() != 0 && n > window.limit()) {
         impossible = true;
       } else if (at == never) {
         out.on_event = true; // full of units whose requests have not left yet
@@ -688,7 +688,7 @@ private:
 
   /// Leaves through the gate again, because something behind it was refused.
   void undo(slot_type& s, claim const& c, lazy_now& now) noexcept {
-    if ((end_lease(s, c) & gate::parked) != 0) {
+    if ((end_lease(s, c, true) & gate::parked) != 0) {
       reconsider(s, now());
     }
   }
