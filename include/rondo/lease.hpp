@@ -94,7 +94,7 @@ public:
   /// The request never left: everything is given back, the request count too. Ends the lease.
   void refund() noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      if (counted_by_key_) {
+      if (counted_by_key_ || key_->removed.load(std::memory_order_acquire)) {
         key_->requests.fetch_sub(1, std::memory_order_relaxed);
       }
       ring->refund(grant_);

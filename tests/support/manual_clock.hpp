@@ -16,12 +16,15 @@ public:
   }
   [[nodiscard]] wall_time wall_now() const noexcept override {
     return wall_time{std::chrono::sys_days{std::chrono::year{2026} / 11 / 21}} +
-           std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{passed_.load()});
+           std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{passed_.load() + shift_.load()});
   }
   void advance(std::chrono::nanoseconds by) noexcept { passed_ += by.count(); }
+  /// Somebody sets the wall clock, forward or back.
+  void set_wall_by(std::chrono::nanoseconds by) noexcept { shift_ += by.count(); }
 
 private:
   std::atomic<std::int64_t> passed_{0};
+  std::atomic<std::int64_t> shift_{0}; ///< of the wall clock
 };
 
 } // namespace rondo::test

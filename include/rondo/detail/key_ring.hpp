@@ -67,6 +67,7 @@ struct key_record {
   std::atomic<std::uint32_t> barred{0};
   std::atomic<std::uint64_t> requests{0}; ///< of the first key of an account, what the others leave of its slot's
   std::atomic<std::uint64_t> failures{0};
+  std::atomic<bool> removed{false}; ///< counts its requests itself from then on, first key or not
 
   [[nodiscard]] bool usable() const noexcept {
     return !invalid.load(std::memory_order_relaxed) && !disabled.load(std::memory_order_relaxed);
@@ -84,7 +85,7 @@ struct account_record {
   std::optional<wall_time> balance_set;
   key_list members;
   std::atomic<std::uint32_t> turn{0}; ///< of its keys
-  std::uint64_t requests_of_removed_keys = 0;
+  std::uint64_t requests_of_wiped_keys = 0;
   /// The last of them is what `members` was when it last had any. Replaced, never changed; who holds a lease may read
   /// it.
   std::vector<std::unique_ptr<key_list const>> lists;
@@ -257,7 +258,8 @@ public:
     }
     auto const index = at->second->slot;
     auto& account = accounts_[index];
-    account.requests_of_removed_keys += requests_of(*at->second);
+    at->second->requests.store(requests_of(*at->second), std::memory_order_relaxed);
+    at->second->removed.store(true, std::memory_order_release); // pairs with lease::refund()
     std::erase(account.members, at->second.get());
     std::erase(order_, at->second.get());
     last_key_.store(nullptr, std::memory_order_relaxed);
@@ -423,6 +425,9 @@ private:
       return; // the lease that ends last comes here again
     }
     s.gate.fetch_and(~gate::retired);
+    for (auto const& k : account.retired) {
+      account.requests_of_wiped_keys += k->requests.load();
+    }
     account.retired.clear();
     account.lists.erase(account.lists.begin(), account.lists.end() - 1);
   }
@@ -514,7 +519,10 @@ private:
     if (account.members.front() != &key) {
       return key.requests.load(std::memory_order_relaxed);
     }
-    auto others = account.requests_of_removed_keys;
+    auto others = account.requests_of_wiped_keys;
+    for (auto const& k : account.retired) {
+      others += k->requests.load(std::memory_order_relaxed);
+    }
     for (std::size_t i = 1; i < account.members.size(); ++i) {
       others += account.members[i]->requests.load(std::memory_order_relaxed);
     }
@@ -570,13 +578,15 @@ private:
 
   void apply_lane_limits(lane& l, std::uint32_t index, limits const& what) {
     auto& t = lanes().table_of(l).slots;
+    t.renew_quota(t[index], now());
     t.set_limits(t[index], what, what.quota != 0, more_of(t[index].quota.load(), what.quota, t[index]));
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
-    auto const& s = table()[index];
+    auto& s = table()[index];
+    table().renew_quota(s, now()); // what is due comes before what is said now
     auto const balance = l.quota == 0 && account.metered_by_balance ? std::optional{s.unspent()} : std::nullopt;
     auto const more = balance ? 0 : more_of(account.limits.quota, l.quota, s);
     account.limits = l;
@@ -606,6 +616,7 @@ private:
     auto& account = accounts_[index];
     auto& s = table()[index];
     account.balance_set = clock().wall_now();
+    table().renew_quota(s, now());
     if ((s.gate.load(std::memory_order_relaxed) & gate::metered) == 0) {
       // so far nothing was known of a quota
       account.metered_by_balance = true;

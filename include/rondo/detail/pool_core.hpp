@@ -132,8 +132,11 @@ public:
       if (!wait_line::has(w)) {
         return false;
       }
+      if (&w == &line_.front()) {
+        changed_.store(true, std::memory_order_seq_cst); // others may have the slot that was kept for it
+      }
       leave_line(w);
-      serve_line(done); // it may have been the head, for which a slot was kept
+      serve_line(done);
     }
     wait_line::complete_all(done);
     return true;
@@ -159,11 +162,7 @@ public:
     if (!g.what.unsent) {
       return;
     }
-    g.counted_since = now();
-    start(*g.from, table_, g.what, g.counted_since);
-    if (g.from_lane) {
-      start(*g.from_lane, lane_slots(g), g.what_of_lane, g.counted_since);
-    }
+    count_from_now(g);
     if (waiting_.load(std::memory_order_seq_cst) != 0) {
       changed_.store(true, std::memory_order_seq_cst); // a time is known where none was
       wake();
@@ -193,13 +192,14 @@ public:
     if (g.from_lane) {
       lane_slots(g).give_back(*g.from_lane, g.what_of_lane, g.counted_since);
     }
+    note_ending();
     finish(g);
   }
 
   void report(grant& g, outcome const& what) noexcept {
     using kind = outcome::kind;
     auto& s = *g.from;
-    mark_sent(g);
+    count_from_now(g);
     lazy_now at{clock()};
     table_.charge(s, g.what, 0, g.counted_since, at);
     if (g.from_lane) {
@@ -594,7 +594,9 @@ private:
     if (line_.first_deadline() != never) {
       expire_line(now(), done);
     }
-    auto full = changed_.exchange(false, std::memory_order_seq_cst) || (alarm_ != never && alarm_ <= now());
+    run_due_for_line(now);
+    auto const rung = alarm_ != never && alarm_ <= now();
+    auto full = changed_.exchange(false, std::memory_order_seq_cst) || rung;
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
@@ -620,16 +622,31 @@ private:
     if (line_.empty()) {
       head_ = nullptr;
       most_wanted_.store(1, std::memory_order_relaxed);
-      set_alarm_if_new(never);
+      set_alarm_if_new(never, rung);
       return;
     }
     alarm = std::min({alarm, line_.first_deadline(), table_.next_return()});
     for (auto const& kind : line_.used_classes()) {
+      if (auto const rest = kind.in->cool_until.load(std::memory_order_acquire); rest != 0 && rest > now()) {
+        alarm = std::min(alarm, rest); // meanwhile none of its slots is tried, and so none is watched
+      }
       if (auto* const lane = table_of(*kind.in)) {
         alarm = std::min(alarm, lane->slots.next_return());
       }
     }
-    set_alarm_if_new(alarm);
+    set_alarm_if_new(alarm, rung);
+  }
+
+  /// Also in lanes that nobody may try, because they rest or all accounts do: what is due there would set the alarm
+  /// again and again.
+  void run_due_for_line(lazy_now& now) noexcept {
+    bool disturbed = false;
+    run_due(table_, now, disturbed);
+    for (auto const& kind : line_.used_classes()) {
+      if (auto* const lane = table_of(*kind.in)) {
+        run_due(lane->slots, now, disturbed);
+      }
+    }
   }
 
   void serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
@@ -749,8 +766,9 @@ private:
     return want.needs.empty() ? want.in->waiters : line_.class_of(want.in, want.needs);
   }
 
-  void set_alarm_if_new(tick at) noexcept {
-    if (at != alarm_) {
+  /// One that went off may have to be set for the same moment again.
+  void set_alarm_if_new(tick at, bool rung) noexcept {
+    if (at != alarm_ || rung) {
       alarm_ = at;
       set_alarm(at);
     }
@@ -765,9 +783,21 @@ private:
     }
   }
 
+  /// A request that ends without a mark was sent now at the latest. Waiters are not told before it is charged.
+  void count_from_now(grant& g) noexcept {
+    if (!g.what.unsent) {
+      return;
+    }
+    g.counted_since = now();
+    start(*g.from, table_, g.what, g.counted_since);
+    if (g.from_lane) {
+      start(*g.from_lane, lane_slots(g), g.what_of_lane, g.counted_since);
+    }
+  }
+
   BOOST_NOINLINE void settle_with_care(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
-    mark_sent(g); // a request that ends without a mark was sent now at the latest
+    count_from_now(g);
     lazy_now at{clock()};
     auto const near = table_.charge(s, g.what, actual, g.counted_since, at);
     auto succeeded = succeed(s, table_, g.taken);
@@ -790,6 +820,14 @@ private:
       note(event_kind::recovered, g);
     }
     finish(g);
+  }
+
+  /// What was lent is spent, and some who hoped for it wait in vain; or rates have got units back, so that what is
+  /// wanted of them is there sooner.
+  BOOST_FORCEINLINE void note_ending() noexcept {
+    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
+      changed_.store(true, std::memory_order_seq_cst);
+    }
   }
 
   BOOST_FORCEINLINE void finish(grant& g) noexcept {

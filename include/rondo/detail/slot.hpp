@@ -84,6 +84,7 @@ inline constexpr std::uint64_t rated = 1U << 22;            ///< has rates
 inline constexpr std::uint64_t adapting = 1U << 23;         ///< its cap was lowered by refusals and grows again
 inline constexpr std::uint64_t closed = 1U << 24;           ///< the pool is gone; the last lease cleans up
 inline constexpr std::uint64_t retired = 1U << 25;          ///< removed keys wait for the last lease to be wiped
+inline constexpr std::uint64_t renewed = 1U << 26;          ///< its quota comes back at a known time
 inline constexpr unsigned reserved_at = 28;                 ///< bits 28-63: tokens reserved by leases
 inline constexpr std::int64_t most_reserved = (std::int64_t{1} << 36) - 1; ///< of all leases together
 

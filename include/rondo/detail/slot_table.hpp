@@ -158,7 +158,7 @@ public:
     auto const metered = (word & gate::metered) != 0;
     constexpr auto special = gate::off | gate::parked | gate::probation | gate::rated;
     if ((word & special) != 0 || s.cool_until.load(std::memory_order_relaxed) != 0 || full(s, word, tokens) ||
-        (metered && s.room(word) < std::max<std::int64_t>(tokens, 1)) ||
+        (metered && (s.room(word) < std::max<std::int64_t>(tokens, 1) || reset_is_due(s, word))) ||
         !s.gate.compare_exchange_strong(word, next, std::memory_order_seq_cst, std::memory_order_relaxed))
         [[unlikely]] {
       return false;
@@ -420,7 +420,7 @@ public:
     for_each_rate(s, [&](auto& window, std::size_t k) {
       auto const n = units(tokens, k);
       auto const at = window.available_at(n, now);
-      if (at == never && n > window.limit()) {
+      if (at == never && window.limit() != 0 && n > window.limit()) {
         impossible = true;
       } else if (at == never) {
         out.on_event = true; // full of units whose requests have not left yet
@@ -600,6 +600,11 @@ private:
     terms.next.store(next ? nanoseconds{next->time_since_epoch()}.count() : 0, std::memory_order_relaxed);
     s.quota_reset.store(next ? std::max(after(now, nanoseconds{*next - wall}.count()), renewing + 1) : 0,
                         std::memory_order_seq_cst);
+    if (next) {
+      s.gate.fetch_or(gate::renewed, std::memory_order_seq_cst);
+    } else {
+      s.gate.fetch_and(~gate::renewed, std::memory_order_seq_cst);
+    }
   }
 
   [[nodiscard]] static std::uint32_t units(std::int64_t tokens, std::size_t rate) noexcept {
@@ -635,13 +640,22 @@ private:
            tokens > gate::most_reserved - gate::reserved(word);
   }
 
+  /// What was left before a reset must not be spent after it.
+  [[nodiscard]] bool reset_is_due(slot_type const& s, std::uint64_t word) const noexcept {
+    if ((word & gate::renewed) == 0) [[likely]] {
+      return false;
+    }
+    auto now = clock_ == &system_clocks() ? lazy_now{} : lazy_now{*clock_};
+    return now() >= s.quota_reset.load(std::memory_order_acquire);
+  }
+
   /// A quota that is used up serves nothing, not even what is free.
   [[nodiscard]] bool short_of(slot_type& s, std::int64_t tokens, std::uint64_t word, lazy_now& now) noexcept {
     auto const needed = std::max<std::int64_t>(tokens, 1);
-    if ((word & gate::metered) == 0 || s.room(word) >= needed) {
+    if ((word & gate::metered) == 0) {
       return false;
     }
-    if (s.quota_reset.load(std::memory_order_acquire) != 0) {
+    if ((word & gate::renewed) != 0) {
       renew_quota(s, now());
     }
     return s.room(word) < needed;

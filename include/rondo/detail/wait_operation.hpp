@@ -229,7 +229,8 @@ public:
       return;
     }
     ring_->found_nothing();
-    wait_operation<std::decay_t<Handler>, Told>::start(*ring_, std::forward<Handler>(handler), want, told_);
+    using own = std::decay_t<Handler>; // it may be an lvalue that the caller keeps
+    wait_operation<own, Told>::start(*ring_, own(std::forward<Handler>(handler)), want, told_);
   }
 
 private:
