@@ -348,4 +348,22 @@ BOOST_AUTO_TEST_CASE(keys_may_change_while_leases_are_out) {
   }
 }
 
+// What is spent while the limits are replaced stays spent.
+BOOST_AUTO_TEST_CASE(no_charge_is_lost_while_limits_change) {
+  asio::io_context ctx;
+  rondo::key_pool pool{ctx.get_executor()};
+  pool.add(key(0, {.quota = 1'000'000}));
+  constexpr int rounds = 10'000;
+  constexpr int each = 20;
+  rondo::test::duel(
+      rounds, [](int) {},
+      [&](int) {
+        for (int i = 0; i < each; ++i) {
+          pool.try_acquire(1)->settle(1);
+        }
+      },
+      [&](int i) { pool.set_limits("k0", {.quota = 1'000'000 + i % 2}); }, [](int) {});
+  BOOST_TEST(pool.snapshot()[0].character_count == rounds * each);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

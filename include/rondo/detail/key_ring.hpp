@@ -253,11 +253,11 @@ public:
     }
     if (fresh) {
       account.limits = params.limits;
-      apply_limits(index, params.remaining.value_or(params.limits.quota), params.remaining.has_value());
+      apply_limits(index, params.remaining.value_or(params.limits.quota) - s.unspent(), params.remaining.has_value());
     } else if (account.members.empty()) {
       change_limits(index, params.limits); // what was spent stays spent
       if (params.remaining) {
-        apply_limits(index, *params.remaining, true);
+        apply_limits(index, *params.remaining - s.unspent(), true);
       }
     } else if (params.remaining && *params.remaining < s.unspent()) {
       table().move_balance(s, *params.remaining - s.unspent());
@@ -566,32 +566,33 @@ private:
     }
     auto& t = lanes().table_of(l).slots;
     t.renew_quota(t[index], now());
-    auto const left = t[index].quota.load(std::memory_order_relaxed) - t[index].unspent();
-    t.set_limits(t[index], what, what.quota != 0, what.quota - left);
+    auto const before = t[index].quota.load(std::memory_order_relaxed);
+    t.set_limits(t[index], what, what.quota != 0, what.quota - before);
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
     table().renew_quota(table()[index], now()); // what is due comes before what is said now
-    auto const left = table()[index].unspent();
     auto const keep = l.quota == 0 && account.metered_by_balance;
-    auto const unspent = account.limits.quota != 0 ? left + l.quota - account.limits.quota : l.quota;
+    auto const before = account.limits.quota != 0 ? account.limits.quota : table()[index].unspent();
     account.limits = l;
     for (auto* const k : account.members) {
       k->params.limits = l;
     }
-    apply_limits(index, keep ? left : unspent, keep);
+    apply_limits(index, keep ? 0 : l.quota - before, keep);
   }
 
-  void apply_limits(std::uint32_t index, std::int64_t unspent, bool metered_by_balance) {
+  /// `more` is added to what is left of the quota.
+  void apply_limits(std::uint32_t index, std::int64_t more, bool metered_by_balance) {
     auto& account = accounts_[index];
+    auto const& s = table()[index];
     auto l = account.limits;
     account.metered_by_balance = metered_by_balance && l.quota == 0;
     if (account.metered_by_balance) {
-      l.quota = std::max(unspent, table()[index].quota.load(std::memory_order_relaxed));
+      l.quota = std::max(s.unspent() + more, s.quota.load(std::memory_order_relaxed));
     }
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, unspent);
+    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, more);
   }
 
   void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {

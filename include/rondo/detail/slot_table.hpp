@@ -485,15 +485,15 @@ public:
     set_reset(s, first, terms ? terms->how : renewal{});
   }
 
-  /// Sets limits; `unspent` is what is left of the quota. A quota that is `metered` counts, even if it is 0. Leases out
-  /// stay.
-  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t unspent) {
+  /// Sets limits; `more` is added to what is left of the quota, whatever is spent at the same moment. A quota that is
+  /// `metered` counts, even if it is 0. Leases out stay.
+  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t more) {
     using r = rates_type;
     s.concurrency.store(l.concurrency, std::memory_order_relaxed);
     update_cap(s);
     s.quota.store(l.quota, std::memory_order_relaxed);
     set_reset(s, l.quota_reset, l.quota_renewal);
-    move_balance(s, unspent - s.unspent());
+    move_balance(s, more);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
     auto* rates = s.rates.load(std::memory_order_relaxed);
