@@ -20,6 +20,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -148,8 +149,9 @@ public:
 
   // --- keys
 
-  /// Adds a key; it can serve at once, and waiters are served by it. On failure nothing has changed.
-  /// \throws system_error with `invalid_argument`, `duplicate_name` or `conflicting_limits`; the text names the key.
+  /// Adds a key; it can serve at once, and waiters are served by it. Refused, it has changed nothing.
+  /// \throws system_error with `invalid_argument` (also for limits of a lane without a name, and for more than 1024
+  ///   lanes), `duplicate_name` or `conflicting_limits`; the text names the key or the lane.
   void add(key_params params) { ring_->add(std::move(params)); }
   /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
   /// same account that is added later finds limits and balance as they were left. False if there is no such key.
@@ -159,7 +161,8 @@ public:
   void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
-  /// Replaces the limits that a key's account has for one lane. \throws system_error with `unknown_name`.
+  /// Replaces the limits that a key's account has for one lane; what was spent stays spent.
+  /// \throws system_error with `unknown_name`, or `invalid_argument` for a lane without a name and for more than 1024.
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
     ring_->set_lane_limits(key, lane, l);
   }
@@ -185,7 +188,8 @@ public:
   void set_balance(std::string_view key, balance const& b) { ring_->set_balance(key, b, {}); }
 
   /// When the first key that rests until a known time comes back: the time of `steady_clock` (of the injected clock).
-  /// Empty when none rests, or nobody knows for how long. Does not wait; constant cost.
+  /// Empty when none rests, or nobody knows for how long. Lanes that rest do not count. The cost does not grow with the
+  /// number of keys; it spins for moments while another thread works on the same queue.
   [[nodiscard]] std::optional<steady_time> next_return() const noexcept {
     auto const at = ring_->next_return();
     if (at == detail::never) {

@@ -27,7 +27,7 @@ class lease_factory;
 /// empty: every function but the queries of emptiness does nothing, and the texts are empty.
 ///
 /// Distinct objects: safe. Shared objects: unsafe. All functions are lock-free unless somebody waits for capacity,
-/// allocate nothing and do not throw, except where said.
+/// allocate nothing and do not throw, except where said. Subscribers to events and changes cost an allocation each.
 class [[nodiscard]] lease {
 public:
   lease() noexcept {} // not defaulted: that would clear the whole object first, member by member or not
@@ -94,19 +94,19 @@ public:
   /// The request never left: everything is given back, the request count too. Ends the lease.
   void refund() noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      if (counted_by_key_ || key_->removed.load(std::memory_order_acquire)) {
-        key_->requests.fetch_sub(1, std::memory_order_relaxed);
+      if (counted_by_key_ || key_->removed.load()) {
+        key_->requests.fetch_sub(1);
       }
       ring->refund(grant_);
     }
   }
 
   /// The provider answered something else than success: tokens are given back, the request stays counted. Ends the
-  /// lease. Locks briefly when the key is invalid.
+  /// lease. Locks briefly when the key is invalid; locks and allocates when a lane is refused for the first time.
   void report(outcome const& what) noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
       if (what.what() != outcome::kind::rejected && what.what() != outcome::kind::too_large) {
-        key_->failures.fetch_add(1, std::memory_order_relaxed);
+        key_->failures.fetch_add(1);
       }
       if (what.what() == outcome::kind::invalid_key) {
         ring->invalidate(*key_);

@@ -93,7 +93,7 @@ public:
     records_[at->second].removed = true;
     auto& s = table()[at->second];
     table().set_off(s, true);
-    s.gate.fetch_or(gate::retired, std::memory_order_seq_cst);
+    s.gate.fetch_or(gate::retired);
     wipe_if_unused(s);
     by_name_.erase(at);
     set_population(by_name_.size());
@@ -114,9 +114,9 @@ public:
     for (std::uint32_t i = 0, n = table().size(); i < n; ++i) {
       if (!records_[i].removed) {
         auto const& s = table()[i];
-        auto const word = s.gate.load(std::memory_order_relaxed);
-        out.push_back({records_[i].params.name, s.cool_until.load(std::memory_order_relaxed) > at, gate::leases(word),
-                       s.granted(), s.failures.load(std::memory_order_relaxed)});
+        auto const word = s.gate.load();
+        out.push_back(
+            {records_[i].params.name, s.cool_until.load() > at, gate::leases(word), s.granted(), s.failures.load()});
       }
     }
     return out;
@@ -136,7 +136,7 @@ private:
 
   // a slot is not used again, so nothing can take a lease on it any more
   void wipe_if_unused(slot_type& s) noexcept {
-    if (gate::leases(s.gate.load(std::memory_order_seq_cst)) == 0) {
+    if (gate::leases(s.gate.load()) == 0) {
       records_[s.index].params.url.wipe();
     }
   }

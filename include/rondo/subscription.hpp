@@ -28,14 +28,14 @@ template <class... Args> class subscribers {
 public:
   using function = std::function<void(Args...)>;
 
-  [[nodiscard]] bool any() const noexcept { return any_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool any() const noexcept { return any_.load(); }
 
   [[nodiscard]] subscription add(function f) {
     auto shared = std::make_shared<function>(std::move(f));
     std::lock_guard const lock{mutex_};
     std::erase_if(list_, [](auto const& weak) { return weak.expired(); });
     list_.push_back(shared);
-    any_.store(true, std::memory_order_relaxed);
+    any_.store(true);
     return subscription{std::move(shared)};
   }
 

@@ -30,7 +30,7 @@ public:
     }
     auto const used = (std::uint64_t{1} << (parts_ + 1) * bits_) - 1;
     auto const number = static_cast<std::uint64_t>(now / part_) & number_mask;
-    auto seen = word.load(std::memory_order_relaxed);
+    auto seen = word.load();
     std::uint64_t next = 0;
     bool reached = false;
     do {
@@ -44,7 +44,7 @@ public:
       }
       reached = sum >= most_;
       next = (late ? seen >> counts : number) << counts | (reached ? 0 : counted);
-    } while (!word.compare_exchange_weak(seen, next, std::memory_order_relaxed));
+    } while (!word.compare_exchange_weak(seen, next));
     return reached;
   }
 

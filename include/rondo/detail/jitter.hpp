@@ -29,7 +29,7 @@ public:
 private:
   [[nodiscard]] std::uint64_t next() noexcept {
     constexpr std::uint64_t step = 0x9e3779b97f4a7c15;
-    return mixed(state_.fetch_add(step, std::memory_order_relaxed) + step);
+    return mixed(state_.fetch_add(step) + step);
   }
 
   std::atomic<std::uint64_t> state_;

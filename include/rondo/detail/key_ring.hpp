@@ -69,9 +69,7 @@ struct key_record {
   std::atomic<std::uint64_t> failures{0};
   std::atomic<bool> removed{false}; ///< counts its requests itself from then on, first key or not
 
-  [[nodiscard]] bool usable() const noexcept {
-    return !invalid.load(std::memory_order_relaxed) && !disabled.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool usable() const noexcept { return !invalid.load() && !disabled.load(); }
 };
 
 using key_list = std::vector<key_record*>;
@@ -131,11 +129,11 @@ public:
   /// The key that a fresh grant is for. `counted` tells whether the key itself counts its requests.
   [[nodiscard]] BOOST_FORCEINLINE key_record& choose(grant const& g, capability_set needs, std::uint64_t affinity,
                                                      bool& counted) noexcept {
-    auto const owner = g.from->owner.load(std::memory_order_seq_cst); // pairs with publish()
+    auto const owner = g.from->owner.load(); // pairs with publish()
     counted = (owner & several) != 0;
     auto& chosen = counted ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), g, needs, affinity)
                            : *reinterpret_cast<key_record*>(owner);
-    if (observed_.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (observed_.load()) [[unlikely]] {
       tell_rotation(chosen);
     }
     return chosen;
@@ -145,24 +143,24 @@ public:
 
   /// Nothing could be taken; tells the observers once, if that is because all are resting.
   void found_nothing() noexcept {
-    if (!observed_.load(std::memory_order_relaxed) || all_unavailable_.load(std::memory_order_relaxed)) [[likely]] {
+    if (!observed_.load() || all_unavailable_.load()) [[likely]] {
       return;
     }
     auto const at = now();
     for (std::uint32_t i = 0, n = table().size(); i < n; ++i) {
       auto const& s = table()[i];
-      auto const off = (s.gate.load(std::memory_order_relaxed) & gate::off) != 0;
-      if (!off && s.cool_until.load(std::memory_order_relaxed) <= at) {
+      auto const off = (s.gate.load() & gate::off) != 0;
+      if (!off && s.cool_until.load() <= at) {
         return;
       }
     }
-    if (!all_unavailable_.exchange(true, std::memory_order_relaxed)) {
+    if (!all_unavailable_.exchange(true)) {
       events_->push({event_kind::all_unavailable, {}, {}});
     }
   }
 
   [[nodiscard]] subscription on_event(std::function<void(event const&)> f) {
-    observed_.store(true, std::memory_order_relaxed);
+    observed_.store(true);
     return events_->add(std::move(f));
   }
   [[nodiscard]] subscription on_change(std::function<void()> f) {
@@ -181,7 +179,7 @@ public:
 
   /// Something that stores keep has changed.
   void note_change() noexcept {
-    if (changes_.any() && !dirty_.exchange(true, std::memory_order_acq_rel)) {
+    if (changes_.any() && !dirty_.exchange(true)) {
       changes_.call();
     }
   }
@@ -210,7 +208,7 @@ public:
     auto& account = accounts_[index];
     auto& s = table()[index];
     if (fresh || account.members.empty()) {
-      s.weight.store(params.weight, std::memory_order_relaxed);
+      s.weight.store(params.weight);
       account.lanes.clear();
       account.lanes.insert(params.lanes.begin(), params.lanes.end());
       account.lane_limits = params.lane_limits;
@@ -231,8 +229,8 @@ public:
     record->slot = index;
     record->id = affinity{params.name}.hash();
     record->masked = params.secret.masked();
-    record->barred.store(params.barred.bits(), std::memory_order_relaxed);
-    record->disabled.store(params.disabled, std::memory_order_relaxed);
+    record->barred.store(params.barred.bits());
+    record->disabled.store(params.disabled);
     record->params = std::move(params);
     auto* const key = record.get();
     order_.push_back(key);
@@ -258,11 +256,11 @@ public:
     }
     auto const index = at->second->slot;
     auto& account = accounts_[index];
-    at->second->requests.store(requests_of(*at->second), std::memory_order_relaxed);
+    at->second->requests.store(requests_of(*at->second));
     at->second->removed.store(true, std::memory_order_release); // pairs with lease::refund()
     std::erase(account.members, at->second.get());
     std::erase(order_, at->second.get());
-    last_key_.store(nullptr, std::memory_order_relaxed);
+    last_key_.store(nullptr);
     account.retired.push_back(std::move(at->second));
     keys_.erase(at);
     update(index); // before the list changes: with its last key gone the slot is off, and nobody reads the list
@@ -330,17 +328,17 @@ public:
   }
 
   void set_disabled(std::string_view name, bool disabled) {
-    change_key(name, [&](key_record& k) { k.disabled.store(disabled, std::memory_order_relaxed); });
+    change_key(name, [&](key_record& k) { k.disabled.store(disabled); });
   }
 
   void revive(std::string_view name) {
-    change_key(name, [&](key_record& k) { k.invalid.store(false, std::memory_order_relaxed); });
+    change_key(name, [&](key_record& k) { k.invalid.store(false); });
   }
 
   void set_barred(key_record& k, capability_set what) {
     {
       std::lock_guard const lock{admin_};
-      k.barred.fetch_or(what.bits(), std::memory_order_relaxed);
+      k.barred.fetch_or(what.bits());
       update(k.slot);
     }
     freed(table()[k.slot]); // who waits for what no key can do any more must be told
@@ -381,7 +379,7 @@ public:
     std::int64_t total = 0;
     for (auto const& [id, index] : account_ids_) {
       auto const& s = table()[index];
-      auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
+      auto const metered = (s.gate.load() & gate::metered) != 0;
       if (metered && !accounts_[index].members.empty()) {
         auto const room = std::numeric_limits<std::int64_t>::max() - total;
         total += std::clamp<std::int64_t>(s.unspent(), 0, room);
@@ -400,9 +398,9 @@ private:
       note_change();
     }
     if (kind == event_kind::recovered) {
-      all_unavailable_.store(false, std::memory_order_relaxed);
+      all_unavailable_.store(false);
     }
-    if (observed_.load(std::memory_order_relaxed)) {
+    if (observed_.load()) {
       events_->push({kind, {}, accounts_[g.from->index].name});
     }
   }
@@ -435,14 +433,14 @@ private:
 public:
   /// The provider does not know the key of a lease.
   void invalidate(key_record& k) noexcept {
-    if (k.invalid.exchange(true, std::memory_order_relaxed)) {
+    if (k.invalid.exchange(true)) {
       return;
     }
     {
       std::lock_guard const lock{admin_};
       update(k.slot);
     }
-    if (observed_.load(std::memory_order_relaxed)) {
+    if (observed_.load()) {
       events_->push({event_kind::invalid, k.params.name, accounts_[k.slot].name});
     }
     note_change();
@@ -484,10 +482,10 @@ private:
   [[nodiscard]] BOOST_NOINLINE key_record& choose_one_of(key_list const& keys, grant const& g, capability_set needs,
                                                          std::uint64_t affinity) noexcept {
     auto const suits = [&](key_record const& k) {
-      auto const barred = capability_set::from_bits(k.barred.load(std::memory_order_relaxed));
+      auto const barred = capability_set::from_bits(k.barred.load());
       return k.usable() && !barred.intersects(needs);
     };
-    auto const turn = accounts_[g.from->index].turn.fetch_add(1, std::memory_order_relaxed);
+    auto const turn = accounts_[g.from->index].turn.fetch_add(1);
     auto* chosen = keys[turn % keys.size()];
     if (affinity != 0) {
       std::uint64_t best = 0;
@@ -502,13 +500,13 @@ private:
         chosen = keys[(turn + i) % keys.size()];
       }
     }
-    chosen->requests.fetch_add(1, std::memory_order_relaxed);
+    chosen->requests.fetch_add(1);
     return *chosen;
   }
 
   BOOST_NOINLINE void tell_rotation(key_record& chosen) {
-    all_unavailable_.store(false, std::memory_order_relaxed);
-    if (last_key_.exchange(&chosen, std::memory_order_relaxed) != &chosen) {
+    all_unavailable_.store(false);
+    if (last_key_.exchange(&chosen) != &chosen) {
       events_->push({event_kind::key_rotated, chosen.params.name, accounts_[chosen.slot].name});
     }
   }
@@ -517,14 +515,14 @@ private:
   [[nodiscard]] std::uint64_t requests_of(key_record const& key) {
     auto const& account = accounts_[key.slot];
     if (account.members.front() != &key) {
-      return key.requests.load(std::memory_order_relaxed);
+      return key.requests.load();
     }
     auto others = account.requests_of_wiped_keys;
     for (auto const& k : account.retired) {
-      others += k->requests.load(std::memory_order_relaxed);
+      others += k->requests.load();
     }
     for (std::size_t i = 1; i < account.members.size(); ++i) {
-      others += account.members[i]->requests.load(std::memory_order_relaxed);
+      others += account.members[i]->requests.load();
     }
     auto const all = table()[key.slot].granted();
     return all > others ? all - others : 0;
@@ -539,8 +537,7 @@ private:
     account.lists.push_back(std::make_unique<key_list const>(account.members));
     auto const one = account.members.size() == 1;
     owner.store(one ? reinterpret_cast<std::uintptr_t>(account.members.front())
-                    : reinterpret_cast<std::uintptr_t>(account.lists.back().get()) | several,
-                std::memory_order_seq_cst); // pairs with choose()
+                    : reinterpret_cast<std::uintptr_t>(account.lists.back().get()) | several); // pairs with choose()
   }
 
   [[nodiscard]] lane& find_or_add_lane(std::string_view name) {
@@ -570,7 +567,7 @@ private:
       apply_lane_limits(named_lane(name), index, l);
     }
     lanes().for_each([&](lane& known) {
-      if (auto const& l = account.limits_of(known.name); l != limits{} || known.table.load(std::memory_order_relaxed)) {
+      if (auto const& l = account.limits_of(known.name); l != limits{} || known.table.load()) {
         apply_lane_limits(known, index, l);
       }
     });
@@ -617,15 +614,15 @@ private:
     auto& s = table()[index];
     account.balance_set = clock().wall_now();
     table().renew_quota(s, now());
-    if ((s.gate.load(std::memory_order_relaxed) & gate::metered) == 0) {
+    if ((s.gate.load() & gate::metered) == 0) {
       // so far nothing was known of a quota
       account.metered_by_balance = true;
-      s.quota.store(std::max(b.limit, b.remaining), std::memory_order_relaxed);
+      s.quota.store(std::max(b.limit, b.remaining));
       table().set_balance(s, [&](std::int64_t) { return b.remaining; });
       table().set_metered(s, true);
     } else {
       if (b.limit > 0) {
-        s.quota.store(b.limit, std::memory_order_relaxed);
+        s.quota.store(b.limit);
         table().set_metered(s, true); // what is near the limit has changed
       }
       // Requests that were under way when the provider looked may be in its figure or not. Any figure between "all of
@@ -641,9 +638,9 @@ private:
     if (b.reset && *b.reset > clock().wall_now()) {
       table().set_reset(s, *b.reset);
     }
-    auto cool = s.cool_until.load(std::memory_order_relaxed);
-    if (b.remaining > 0 && cool > now() && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted) {
-      s.cool_until.compare_exchange_strong(cool, now(), std::memory_order_seq_cst); // one request probes what was said
+    auto cool = s.cool_until.load();
+    if (b.remaining > 0 && cool > now() && s.resting_for.load() == rest_kind::exhausted) {
+      s.cool_until.compare_exchange_strong(cool, now()); // one request probes what was said
     }
   }
 
@@ -657,17 +654,16 @@ private:
     for (auto const* k : accounts_[index].members) {
       if (k->usable()) {
         usable = true;
-        barred &= k->barred.load(std::memory_order_relaxed);
-        barred_somewhere |= k->barred.load(std::memory_order_relaxed);
+        barred &= k->barred.load();
+        barred_somewhere |= k->barred.load();
       }
     }
     auto const& members = accounts_[index].members;
-    auto const one_has_all_there_is = std::any_of(members.begin(), members.end(), [&](key_record const* k) {
-      return k->usable() && k->barred.load(std::memory_order_relaxed) == barred;
-    });
-    s.barred.store(barred, std::memory_order_release);
-    s.barred_for_several.store(one_has_all_there_is ? barred : barred_somewhere, std::memory_order_release);
-    if (usable == ((s.gate.load(std::memory_order_relaxed) & gate::off) != 0)) {
+    auto const one_has_all_there_is = std::any_of(
+        members.begin(), members.end(), [&](key_record const* k) { return k->usable() && k->barred.load() == barred; });
+    s.barred.store(barred);
+    s.barred_for_several.store(one_has_all_there_is ? barred : barred_somewhere);
+    if (usable == ((s.gate.load() & gate::off) != 0)) {
       table().set_off(s, !usable);
     }
     set_population(keys_.size());
@@ -677,11 +673,11 @@ private:
     auto& s = table()[key.slot];
     auto const& account = accounts_[key.slot];
     table().renew_quota(s, steady);
-    auto const word = s.gate.load(std::memory_order_relaxed);
+    auto const word = s.gate.load();
     auto const metered = (word & gate::metered) != 0;
-    auto const quota = s.quota.load(std::memory_order_relaxed);
+    auto const quota = s.quota.load();
     auto const unspent = s.unspent();
-    auto const whole = s.cool_until.load(std::memory_order_relaxed);
+    auto const whole = s.cool_until.load();
     auto cool = whole;
     key_state out;
     out.name = key.params.name;
@@ -697,8 +693,8 @@ private:
     }
     out.in_flight = gate::leases(word);
     out.requests = requests_of(key);
-    out.failures = key.failures.load(std::memory_order_relaxed);
-    out.barred = capability_set::from_bits(key.barred.load(std::memory_order_relaxed));
+    out.failures = key.failures.load();
+    out.barred = capability_set::from_bits(key.barred.load());
     out.balance_set = account.balance_set;
     if (metered) {
       out.character_limit = quota;
@@ -714,8 +710,8 @@ private:
       return wall + std::min(rest, wall_time::max() - wall);
     };
     lanes().for_each([&](lane const& l) {
-      if (auto const* const t = l.table.load(std::memory_order_acquire)) {
-        if (auto const until = t->slots[key.slot].cool_until.load(std::memory_order_relaxed); until > steady) {
+      if (auto const* const t = l.table.load()) {
+        if (auto const until = t->slots[key.slot].cool_until.load(); until > steady) {
           out.resting_lanes.push_back({l.name, to_wall(until)});
           cool = std::max(cool, until);
         }
@@ -725,12 +721,12 @@ private:
     if (cooling) {
       out.cooldown_until = to_wall(cool);
     }
-    auto const exhausted = whole > steady && s.resting_for.load(std::memory_order_relaxed) == rest_kind::exhausted;
-    out.status = key.disabled.load(std::memory_order_relaxed)  ? key_status::disabled
-                 : key.invalid.load(std::memory_order_relaxed) ? key_status::invalid
-                 : exhausted || out.is_over_limit              ? key_status::exhausted
-                 : cooling                                     ? key_status::rate_limited
-                                                               : key_status::active;
+    auto const exhausted = whole > steady && s.resting_for.load() == rest_kind::exhausted;
+    out.status = key.disabled.load()              ? key_status::disabled
+                 : key.invalid.load()             ? key_status::invalid
+                 : exhausted || out.is_over_limit ? key_status::exhausted
+                 : cooling                        ? key_status::rate_limited
+                                                  : key_status::active;
     return out;
   }
 

@@ -58,7 +58,7 @@ public:
     if (name.empty()) [[likely]] {
       return &unnamed_;
     }
-    auto const& now = *current_.load(std::memory_order_acquire); // pairs with publish()
+    auto const& now = *current_.load(); // pairs with publish()
     auto const at = std::lower_bound(now.begin(), now.end(), name, before);
     return at != now.end() && (*at)->name == name ? *at : nullptr;
   }
@@ -75,7 +75,7 @@ public:
     auto& fresh = *owned_.back();
     fresh.name = name;
     prepare(fresh);
-    auto next = std::make_unique<directory>(*current_.load(std::memory_order_relaxed));
+    auto next = std::make_unique<directory>(*current_.load());
     next->insert(std::lower_bound(next->begin(), next->end(), name, before), &fresh);
     publish(std::move(next));
     return fresh;
@@ -83,11 +83,11 @@ public:
 
   /// The table of a lane that has a name; makes it at the first call. \throws std::bad_alloc
   [[nodiscard]] lane_table& table_of(lane& l) {
-    if (auto* const known = l.table.load(std::memory_order_acquire)) {
+    if (auto* const known = l.table.load()) {
       return *known;
     }
     std::lock_guard const lock{mutex_};
-    if (auto* const known = l.table.load(std::memory_order_relaxed)) {
+    if (auto* const known = l.table.load()) {
       return *known;
     }
     tables_.push_back(std::make_unique<lane_table>(*clock_));
@@ -110,7 +110,7 @@ public:
 
   /// Calls `f` for every lane that has a name.
   template <class Function> void for_each(Function&& f) const {
-    for (auto* const l : *current_.load(std::memory_order_acquire)) { // pairs with publish()
+    for (auto* const l : *current_.load()) { // pairs with publish()
       f(*l);
     }
   }

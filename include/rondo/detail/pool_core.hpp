@@ -101,7 +101,7 @@ public:
       return never;
     }
     return table_.returns().visit([](slot_type const& s, tick) {
-      auto const word = s.gate.load(std::memory_order_acquire);
+      auto const word = s.gate.load();
       return (word & gate::off) != 0 || (word & gate::parked) == 0; // left, or came back, before its time: the next
     });
   }
@@ -114,11 +114,11 @@ public:
       auto const deadline = w.want.patience == never ? never : after(now(), w.want.patience);
       auto& kind = class_of(w.want); // may throw; what follows does not
       line_.push_back(w, kind, deadline);
-      if (most_wanted_.load(std::memory_order_relaxed) < w.want.tokens) {
-        most_wanted_.store(w.want.tokens, std::memory_order_seq_cst);
+      if (most_wanted_.load() < w.want.tokens) {
+        most_wanted_.store(w.want.tokens);
       }
       // from here on whoever frees capacity sees that somebody waits; what was freed before, serve_line sees
-      waiting_.fetch_add(1, std::memory_order_seq_cst);
+      waiting_.fetch_add(1);
       serve_line(done, &w);
     }
     wait_line::complete_all(done);
@@ -133,7 +133,7 @@ public:
         return false;
       }
       if (&w == &line_.front()) {
-        changed_.store(true, std::memory_order_seq_cst); // others may have the slot that was kept for it
+        changed_.store(true); // others may have the slot that was kept for it
       }
       leave_line(w);
       serve_line(done);
@@ -144,7 +144,7 @@ public:
 
   /// Serves whoever can be served now. To be called when the alarm goes off, or an injected clock was moved.
   void wake() {
-    if (waiting_.load(std::memory_order_seq_cst) == 0) {
+    if (waiting_.load() == 0) {
       return;
     }
     waiter* done = nullptr;
@@ -163,17 +163,16 @@ public:
       return;
     }
     count_from_now(g);
-    if (waiting_.load(std::memory_order_seq_cst) != 0) {
-      changed_.store(true, std::memory_order_seq_cst); // a time is known where none was
+    if (waiting_.load() != 0) {
+      changed_.store(true); // a time is known where none was
       wake();
     }
   }
 
   BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
-    auto const simple = !g.from_lane && g.what.plain() && table_.is_simple(s) &&
-                        !charges_expected_.load(std::memory_order_relaxed) &&
-                        g.in->cool_until.load(std::memory_order_relaxed) == 0;
+    auto const simple = !g.from_lane && g.what.plain() && table_.is_simple(s) && !charges_expected_.load() &&
+                        g.in->cool_until.load() == 0;
     if (!simple) [[unlikely]] {
       settle_with_care(g, actual);
       return;
@@ -206,7 +205,7 @@ public:
       lane_slots(g).charge(*g.from_lane, g.what_of_lane, 0, g.counted_since, at);
     }
     if (what.what() != kind::rejected && what.what() != kind::too_large) {
-      s.failures.fetch_add(1, std::memory_order_relaxed);
+      s.failures.fetch_add(1);
     }
     if (what.what() != kind::transport_error) {
       guard_against_storms(g);
@@ -226,8 +225,8 @@ public:
 
   /// The provider said how many requests may be under way at once; 0 to forget it.
   void learn_concurrency(slot_type& s, std::uint32_t most) noexcept {
-    auto const before = s.learned_concurrency.load(std::memory_order_relaxed);
-    s.gate.fetch_and(~gate::adapting, std::memory_order_relaxed); // what is known need not be found out
+    auto const before = s.learned_concurrency.load();
+    s.gate.fetch_and(~gate::adapting); // what is known need not be found out
     table_.learn_concurrency(s, most);
     if (before != most) {
       freed(s);
@@ -237,7 +236,7 @@ public:
   // --- administration: one thread at a time, the front locks
 
   /// How many keys or proxies there are, usable or not: with none, waiting is pointless.
-  void set_population(std::size_t count) noexcept { population_.store(count, std::memory_order_relaxed); }
+  void set_population(std::size_t count) noexcept { population_.store(count); }
 
   [[nodiscard]] slot_type& add_slot() {
     lanes_.add_slot();
@@ -246,8 +245,8 @@ public:
 
   /// Limits, a balance or the on/off state of a slot have changed.
   void freed(slot_type& s) noexcept {
-    changed_.store(true, std::memory_order_seq_cst);
-    if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) != 0) {
+    changed_.store(true);
+    if ((s.gate.load() & gate::parked) != 0) {
       table_.reconsider(s, now());
     }
     wake();
@@ -269,25 +268,25 @@ public:
     // Leases that end from here on let go of the core, each at its own time: none of them may be the last one before
     // all have been counted.
     constexpr std::uint64_t counting = std::uint64_t{1} << 40;
-    holders_.fetch_add(counting, std::memory_order_acq_rel);
+    holders_.fetch_add(counting);
     std::uint64_t leases = 0;
     for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
       leases += table_.close(table_[i]);
     }
-    holders_.fetch_add(leases - counting, std::memory_order_acq_rel);
+    holders_.fetch_add(leases - counting);
     let_go();
   }
 
   /// Keeps the core alive until `let_go`, beyond `close` too.
-  void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
+  void hold() noexcept { holders_.fetch_add(1); }
   void let_go() noexcept {
-    if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (holders_.fetch_sub(1) == 1) {
       delete this;
     }
   }
 
-  void set_strategy(strategy s) noexcept { strategy_.store(s, std::memory_order_relaxed); }
-  void set_cooldown(tick base) noexcept { cooldown_.store(base, std::memory_order_relaxed); }
+  void set_strategy(strategy s) noexcept { strategy_.store(s); }
+  void set_cooldown(tick base) noexcept { cooldown_.store(base); }
 
 protected:
   virtual ~pool_core() = default;
@@ -297,7 +296,7 @@ protected:
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
   /// A lease was settled: what stores keep has changed. Not called before `expect_charges`.
   virtual void charged() noexcept = 0;
-  void expect_charges() noexcept { charges_expected_.store(true, std::memory_order_relaxed); }
+  void expect_charges() noexcept { charges_expected_.store(true); }
   /// The last lease of a slot with retired keys has ended.
   virtual void retire(slot_type& s) noexcept = 0;
 
@@ -336,11 +335,11 @@ private:
     // several needs at once: the key that is picked has to have them all
     auto const several = (needs.bits() & (needs.bits() - 1)) != 0;
     auto const& barred = several ? s.barred_for_several : s.barred;
-    return needs.intersects(capability_set::from_bits(barred.load(std::memory_order_acquire)));
+    return needs.intersects(capability_set::from_bits(barred.load()));
   }
 
   [[nodiscard]] static lane_table* table_of(lane const& l) noexcept {
-    return l.table.load(std::memory_order_acquire); // pairs with lanes::table_of()
+    return l.table.load(); // pairs with lanes::table_of()
   }
   [[nodiscard]] static table_type& lane_slots(grant const& g) noexcept { return table_of(*g.in)->slots; }
 
@@ -353,7 +352,7 @@ private:
 
   [[nodiscard]] bool take(demand const& want, grant& out, lazy_now& now, manners const& how, bool& disturbed) noexcept {
     run_due(table_, now, disturbed);
-    if (auto const rest = want.in->cool_until.load(std::memory_order_acquire); rest != 0 && now() < rest) [[unlikely]] {
+    if (auto const rest = want.in->cool_until.load(); rest != 0 && now() < rest) [[unlikely]] {
       return false;
     }
     auto* const lane = table_of(*want.in);
@@ -368,8 +367,7 @@ private:
       }
       return take_from(s, lane, want, out, now, how.refused, disturbed, contended);
     };
-    return turn.pick(strategy_.load(std::memory_order_relaxed), {table_, lane ? &lane->slots : nullptr}, want.affinity,
-                     want.tokens, one);
+    return turn.pick(strategy_.load(), {table_, lane ? &lane->slots : nullptr}, want.affinity, want.tokens, one);
   }
 
   [[nodiscard]] bool take_from(slot_type& s, lane_table* lane, demand const& want, grant& out, lazy_now& now,
@@ -412,9 +410,8 @@ private:
   /// Nobody waits, nothing is due, and the next slot in turn is free, or none is: in as few instructions as it takes.
   /// Unclear if it is not that simple; nothing has been taken then.
   [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
-    if (waiting_.load(std::memory_order_seq_cst) != 0 ||
-        lanes_.unnamed().cool_until.load(std::memory_order_relaxed) != 0 ||
-        strategy_.load(std::memory_order_relaxed) != strategy::round_robin) [[unlikely]] {
+    if (waiting_.load() != 0 || lanes_.unnamed().cool_until.load() != 0 || strategy_.load() != strategy::round_robin)
+        [[unlikely]] {
       return answer::unclear;
     }
     if (auto const due = table_.next_return(); due != never && due <= (system_time_ ? recent_now() : now()))
@@ -422,7 +419,7 @@ private:
       return answer::unclear;
     }
     auto& wheel = turn_.mine();
-    auto const i = table_.ready().next_near(wheel.at.load(std::memory_order_relaxed));
+    auto const i = table_.ready().next_near(wheel.at.load());
     if (i == candidates::none) [[unlikely]] {
       return table_.ready().empty() ? answer::refused : answer::unclear;
     }
@@ -432,12 +429,12 @@ private:
     if (bool disturbed = false; !table_.reserve_if_simple(s, out.what, disturbed)) [[unlikely]] {
       if (disturbed) {
         retire_if_unused(s);
-        changed_.store(true, std::memory_order_seq_cst);
+        changed_.store(true);
         wake();
       }
       return answer::unclear;
     }
-    wheel.at.store(i + 1, std::memory_order_relaxed);
+    wheel.at.store(i + 1, std::memory_order_relaxed); // a hint, see rotor::wheel
     out.from = &s;
     out.in = &lanes_.unnamed();
     return answer::taken;
@@ -451,14 +448,14 @@ private:
   }
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(demand const& want, grant& out,
                                                        std::span<std::uint32_t const> avoid) {
-    if (waiting_.load(std::memory_order_seq_cst) != 0) {
+    if (waiting_.load() != 0) {
       return try_take_behind_the_line(want, out, avoid);
     }
     auto now = recent();
     bool disturbed = false;
     auto const served = take(want, out, now, {avoid, {}, on_refusal::forget}, disturbed);
-    if (disturbed && waiting_.load(std::memory_order_seq_cst) != 0) {
-      changed_.store(true, std::memory_order_seq_cst);
+    if (disturbed && waiting_.load() != 0) {
+      changed_.store(true);
       wake();
     }
     return served;
@@ -530,7 +527,7 @@ private:
 
   void consider_slot(outlook& out, slot_type& s, table_type* lane, demand const& want, tick now,
                      earmark const& kept) noexcept {
-    if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
+    if ((s.gate.load() & gate::off) != 0 || bars(s, want.needs)) {
       return;
     }
     auto const tokens = std::max<std::int64_t>(want.tokens, 1);
@@ -542,7 +539,7 @@ private:
     if (seen.at == never) {
       return;
     }
-    seen.at = std::max(seen.at, want.in->cool_until.load(std::memory_order_acquire));
+    seen.at = std::max(seen.at, want.in->cool_until.load());
     if (seen.on_event || kept.covers(s.index, want.in)) {
       out.event_at = std::min(out.event_at, seen.at);
     } else {
@@ -561,7 +558,7 @@ private:
     auto any = false;
     for (std::uint32_t i = 0, n = table_.size(); i < n; ++i) {
       auto& s = table_[i];
-      if ((s.gate.load(std::memory_order_acquire) & gate::off) != 0 || bars(s, want.needs)) {
+      if ((s.gate.load() & gate::off) != 0 || bars(s, want.needs)) {
         continue;
       }
       if (!table_.too_large(s, want.tokens) && !(lane && lane->slots.too_large(lane->slots[i], want.tokens))) {
@@ -573,7 +570,7 @@ private:
   }
 
   [[nodiscard]] error why_not(demand const& want, outlook const& seen, tick now) const noexcept {
-    if (population_.load(std::memory_order_relaxed) == 0) {
+    if (population_.load() == 0) {
       return error::no_keys;
     }
     if (seen.return_at(now) != never) {
@@ -596,7 +593,7 @@ private:
     }
     run_due_for_line(now);
     auto const rung = alarm_ != never && alarm_ <= now();
-    auto full = changed_.exchange(false, std::memory_order_seq_cst) || rung;
+    auto full = changed_.exchange(false) || rung;
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
@@ -621,13 +618,13 @@ private:
     }
     if (line_.empty()) {
       head_ = nullptr;
-      most_wanted_.store(1, std::memory_order_relaxed);
+      most_wanted_.store(1);
       set_alarm_if_new(never, rung);
       return;
     }
     alarm = std::min({alarm, line_.first_deadline(), table_.next_return()});
     for (auto const& kind : line_.used_classes()) {
-      if (auto const rest = kind.in->cool_until.load(std::memory_order_acquire); rest != 0 && rest > now()) {
+      if (auto const rest = kind.in->cool_until.load(); rest != 0 && rest > now()) {
         alarm = std::min(alarm, rest); // meanwhile none of its slots is tried, and so none is watched
       }
       if (auto* const lane = table_of(*kind.in)) {
@@ -759,7 +756,7 @@ private:
       head_ = nullptr;
     }
     line_.erase(w, class_of(w.want));
-    waiting_.fetch_sub(1, std::memory_order_seq_cst);
+    waiting_.fetch_sub(1);
   }
 
   [[nodiscard]] wait_class& class_of(demand const& want) {
@@ -810,7 +807,7 @@ private:
     if (g.from_lane) {
       note_spending(*g.from_lane);
     }
-    if (charges_expected_.load(std::memory_order_relaxed)) {
+    if (charges_expected_.load()) {
       charged();
     }
     if (near) {
@@ -825,8 +822,8 @@ private:
   /// What was lent is spent, and some who hoped for it wait in vain; or rates have got units back, so that what is
   /// wanted of them is there sooner.
   BOOST_FORCEINLINE void note_ending() noexcept {
-    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
-      changed_.store(true, std::memory_order_seq_cst);
+    if (waiting_.load() != 0) [[unlikely]] {
+      changed_.store(true);
     }
   }
 
@@ -841,7 +838,7 @@ private:
     hold();
     if (g.from_lane) {
       free(*g.from_lane, lane_slots(g), g.what_of_lane);
-      changed_.store(true, std::memory_order_seq_cst); // the head may no longer wait for its lane, but for the account
+      changed_.store(true); // the head may no longer wait for its lane, but for the account
     }
     if ((free(s, table_, g.what) & gate::closed) == 0) {
       wake();
@@ -853,10 +850,10 @@ private:
 
   /// What was lent is spent: some who hoped for it may wait in vain.
   BOOST_FORCEINLINE void note_spending(slot_type const& s) noexcept {
-    if (waiting_.load(std::memory_order_seq_cst) != 0) [[unlikely]] {
-      auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
-      if (metered && s.unspent() < most_wanted_.load(std::memory_order_seq_cst)) {
-        changed_.store(true, std::memory_order_seq_cst);
+    if (waiting_.load() != 0) [[unlikely]] {
+      auto const metered = (s.gate.load() & gate::metered) != 0;
+      if (metered && s.unspent() < most_wanted_.load()) {
+        changed_.store(true);
       }
     }
   }
@@ -878,14 +875,14 @@ private:
 
   /// A request was served. True if the slot is well again because of it.
   bool succeed(slot_type& s, table_type& t, tick taken) noexcept {
-    auto const word = s.gate.load(std::memory_order_acquire);
+    auto const word = s.gate.load();
     if ((word & (gate::probation | gate::adapting)) == 0) [[likely]] {
       return false;
     }
     if ((word & gate::adapting) != 0) {
       grow_concurrency(s);
     }
-    auto const cool = s.cool_until.load(std::memory_order_acquire);
+    auto const cool = s.cool_until.load();
     return cool != 0 && taken >= cool && t.restore(s, cool);
   }
 
@@ -908,11 +905,11 @@ private:
 
   /// Requests that were under way together fail together: only one that began after the last rest adds to it.
   [[nodiscard]] static std::uint32_t count_setback(slot_type& s, tick taken) noexcept {
-    auto const cool = s.cool_until.load(std::memory_order_acquire);
+    auto const cool = s.cool_until.load();
     if (cool == 0 || taken >= cool) {
-      return s.setbacks.fetch_add(1, std::memory_order_relaxed);
+      return s.setbacks.fetch_add(1);
     }
-    return std::max(s.setbacks.load(std::memory_order_relaxed), 1U) - 1;
+    return std::max(s.setbacks.load(), 1U) - 1;
   }
 
   /// Rests the account, or if the request named a lane, its share of that lane.
@@ -921,7 +918,7 @@ private:
     auto& t = lane ? lane->slots : table_;
     auto& s = t[g.from->index];
     auto const n = count_setback(s, g.taken);
-    auto const base = cooldown_.load(std::memory_order_relaxed);
+    auto const base = cooldown_.load();
     rest(g, s, t, rest_kind::rate_limited, asked_for(what).value_or(doubled(base, n, options_.most_cooldown)));
   }
 
@@ -949,9 +946,9 @@ private:
 
   void rest(grant const& g, slot_type& s, table_type& t, rest_kind kind, tick length) noexcept {
     auto const at = now();
-    auto const rested = s.cool_until.load(std::memory_order_acquire) > at;
+    auto const rested = s.cool_until.load() > at;
     if (t.cool(s, kind, after(at, jitter_(length)), at)) {
-      changed_.store(true, std::memory_order_seq_cst);
+      changed_.store(true);
       if (!rested) {
         note(kind == rest_kind::exhausted ? event_kind::exhausted : event_kind::rate_limited, g);
       }
@@ -966,18 +963,18 @@ private:
     auto const at = now();
     auto const ms = static_cast<std::uint64_t>(at / 1'000'000) & time_mask;
     auto const mine = std::uint64_t{g.from->index} + 1;
-    auto const last = l.last_overload.exchange(mine << 40 | ms, std::memory_order_relaxed);
+    auto const last = l.last_overload.exchange(mine << 40 | ms);
     if (last == 0 || last >> 40 == mine || ms - (last & time_mask) > 5000) {
       return;
     }
-    auto cool = l.cool_until.load(std::memory_order_relaxed);
+    auto cool = l.cool_until.load();
     if (cool > at) {
       return;
     }
-    auto const n = l.overloads.fetch_add(1, std::memory_order_relaxed);
+    auto const n = l.overloads.fetch_add(1);
     auto const until = after(at, jitter_(doubled(base, n, 60 * base)));
-    l.cool_until.compare_exchange_strong(cool, until, std::memory_order_seq_cst);
-    changed_.store(true, std::memory_order_seq_cst);
+    l.cool_until.compare_exchange_strong(cool, until);
+    changed_.store(true);
   }
 
   /// A request was served in the lane: the next overload is the first again, and who takes need not look at the clock.
@@ -991,25 +988,24 @@ private:
   }
 
   void shrink_concurrency(slot_type& s) noexcept {
-    auto const out = gate::leases(s.gate.load(std::memory_order_relaxed)); // the one that failed is among them
+    auto const out = gate::leases(s.gate.load()); // the one that failed is among them
     auto const fewer = std::max(out, 2U) - 1;
     auto const learned = s.learned_concurrency.load();
     table_.learn_concurrency(s, learned != 0 ? std::min(fewer, learned) : fewer);
-    s.learn_after.store(after(now(), relearn_interval), std::memory_order_relaxed);
-    s.gate.fetch_or(gate::adapting, std::memory_order_relaxed);
+    s.learn_after.store(after(now(), relearn_interval));
+    s.gate.fetch_or(gate::adapting);
   }
 
   void grow_concurrency(slot_type& s) noexcept {
-    auto due = s.learn_after.load(std::memory_order_relaxed);
+    auto due = s.learn_after.load();
     auto const at = now();
-    if (at < due ||
-        !s.learn_after.compare_exchange_strong(due, after(at, relearn_interval), std::memory_order_relaxed)) {
+    if (at < due || !s.learn_after.compare_exchange_strong(due, after(at, relearn_interval))) {
       return;
     }
-    auto const learned = s.learned_concurrency.load(std::memory_order_relaxed);
-    auto const set = s.concurrency.load(std::memory_order_relaxed);
+    auto const learned = s.learned_concurrency.load();
+    auto const set = s.concurrency.load();
     if (learned == 0 || (set != 0 && learned + 1 >= set)) {
-      s.gate.fetch_and(~gate::adapting, std::memory_order_relaxed);
+      s.gate.fetch_and(~gate::adapting);
       table_.learn_concurrency(s, 0);
     } else {
       table_.learn_concurrency(s, learned + 1);

@@ -31,47 +31,45 @@ public:
   /// Makes room for `index`.
   void grow_to(std::uint32_t index) {
     auto& branch = middle_[index >> 18];
-    if (!branch.load(std::memory_order_relaxed)) {
+    if (!branch.load()) {
       branch.store(new middle, std::memory_order_release); // pairs with the loads in word()
     }
-    auto& leaf = branch.load(std::memory_order_relaxed)->leaves[(index >> 12) & 63];
-    if (!leaf.load(std::memory_order_relaxed)) {
+    auto& leaf = branch.load()->leaves[(index >> 12) & 63];
+    if (!leaf.load()) {
       leaf.store(new node, std::memory_order_release); // pairs with the loads in word()
     }
     if (index < leaf_size) {
-      first_leaf_.store(leaf.load(std::memory_order_relaxed), std::memory_order_release); // pairs with next_near()
+      first_leaf_.store(leaf.load(), std::memory_order_release); // pairs with next_near()
     }
   }
 
   ~ready_index() {
     for (auto& branch : middle_) {
-      std::unique_ptr<middle> const owned{branch.load(std::memory_order_relaxed)};
+      std::unique_ptr<middle> const owned{branch.load()};
       if (owned) {
         for (auto& leaf : owned->leaves) {
-          delete leaf.load(std::memory_order_relaxed);
+          delete leaf.load();
         }
       }
     }
   }
 
   void set(std::uint32_t index) noexcept {
-    if (word(0, index >> 6).fetch_or(bit(index), std::memory_order_seq_cst) == 0) {
+    if (word(0, index >> 6).fetch_or(bit(index)) == 0) {
       summarize(index >> 6);
     }
   }
 
   void clear(std::uint32_t index) noexcept {
-    auto const before = word(0, index >> 6).fetch_and(~bit(index), std::memory_order_seq_cst);
+    auto const before = word(0, index >> 6).fetch_and(~bit(index));
     if (before == bit(index)) {
       summarize(index >> 6);
     }
   }
 
-  [[nodiscard]] bool test(std::uint32_t index) const noexcept {
-    return (word(0, index >> 6).load(std::memory_order_seq_cst) & bit(index)) != 0;
-  }
+  [[nodiscard]] bool test(std::uint32_t index) const noexcept { return (word(0, index >> 6).load() & bit(index)) != 0; }
 
-  [[nodiscard]] bool empty() const noexcept { return root_.load(std::memory_order_acquire) == 0; }
+  [[nodiscard]] bool empty() const noexcept { return root_.load() == 0; }
 
   /// The first member that is not below `from`, or `npos`.
   [[nodiscard]] std::uint32_t next(std::uint32_t from) const noexcept {
@@ -82,12 +80,11 @@ public:
   }
   /// The same, if it stands in the same word.
   [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_near(std::uint32_t from) const noexcept {
-    auto const* const leaf = from < leaf_size ? first_leaf_.load(std::memory_order_acquire) : leaf_of(from);
+    auto const* const leaf = from < leaf_size ? first_leaf_.load() : leaf_of(from);
     if (!leaf) [[unlikely]] {
       return npos;
     }
-    auto const here =
-        leaf->words[(from >> 6) & 63].load(std::memory_order_acquire) & (~std::uint64_t{0} << (from & 63));
+    auto const here = leaf->words[(from >> 6) & 63].load() & (~std::uint64_t{0} << (from & 63));
     return here != 0 ? (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(here)) : npos;
   }
 
@@ -112,8 +109,8 @@ private:
     if (index >= capacity) {
       return nullptr;
     }
-    auto const* const branch = middle_[index >> 18].load(std::memory_order_acquire); // pairs with grow_to()
-    return branch ? branch->leaves[(index >> 12) & 63].load(std::memory_order_acquire) : nullptr;
+    auto const* const branch = middle_[index >> 18].load(); // pairs with grow_to()
+    return branch ? branch->leaves[(index >> 12) & 63].load() : nullptr;
   }
 
   /// The word of a level that holds the bits of 64 children; `position` counts words within the level.
@@ -121,11 +118,11 @@ private:
     switch (level) {
     case 0:
       return middle_[position >> 12]
-          .load(std::memory_order_acquire) // pairs with grow_to()
+          .load() // pairs with grow_to()
           ->leaves[(position >> 6) & 63]
-          .load(std::memory_order_acquire) // pairs with grow_to()
+          .load() // pairs with grow_to()
           ->words[position & 63];
-    case 1: return middle_[position >> 6].load(std::memory_order_acquire)->summary.words[position & 63];
+    case 1: return middle_[position >> 6].load()->summary.words[position & 63];
     case 2: return top_.words[position];
     default: return root_;
     }
@@ -141,12 +138,11 @@ private:
       auto changed = false;
       auto members = false;
       do {
-        members = below.load(std::memory_order_seq_cst) != 0;
-        auto const before = members ? here.fetch_or(bit(position), std::memory_order_seq_cst)
-                                    : here.fetch_and(~bit(position), std::memory_order_seq_cst);
+        members = below.load() != 0;
+        auto const before = members ? here.fetch_or(bit(position)) : here.fetch_and(~bit(position));
         // whoever found this word not empty meanwhile relies on us to tell, even if it is empty again now
         changed = changed || before == (members ? 0 : bit(position));
-      } while ((below.load(std::memory_order_seq_cst) != 0) != members);
+      } while ((below.load() != 0) != members);
       if (!changed) {
         return; // whoever made this word empty or not has told, or is telling, the level above
       }
@@ -160,7 +156,7 @@ private:
     unsigned level = 1;
     for (;;) {
       auto const later = (position & 63) == 63 ? 0 : ~std::uint64_t{0} << ((position & 63) + 1);
-      auto const found = word(level, position >> 6).load(std::memory_order_acquire) & later;
+      auto const found = word(level, position >> 6).load() & later;
       if (found == 0) {
         position >>= 6;
         if (++level == levels) {
@@ -170,7 +166,7 @@ private:
       }
       position = (position & ~63U) | static_cast<std::uint32_t>(std::countr_zero(found));
       while (level > 0) {
-        auto const below = word(level - 1, position).load(std::memory_order_acquire);
+        auto const below = word(level - 1, position).load();
         if (below == 0) {
           break;
         }

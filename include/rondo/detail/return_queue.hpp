@@ -27,7 +27,7 @@ public:
 
   /// One thread at a time, and before the new slot is pushed.
   void reserve(std::size_t slots) {
-    while (busy_.exchange(true, std::memory_order_acquire)) { // held for moments only
+    while (busy_.exchange(true)) { // held for moments only
     }
     heap_.reserve(slots);
     busy_.store(false, std::memory_order_release); // pairs with the exchanges
@@ -35,28 +35,26 @@ public:
 
   /// The slot comes back at `at`, whatever was said before.
   void push(slot_type& s, tick at) noexcept {
-    s.return_at.store(at, std::memory_order_seq_cst);
-    if (s.queued.exchange(true, std::memory_order_seq_cst)) {
+    s.return_at.store(at);
+    if (s.queued.exchange(true)) {
       return; // whoever empties the list reads the time after it took the slot out
     }
-    s.queue_next = inbox_.load(std::memory_order_relaxed);
-    while (!inbox_.compare_exchange_weak(s.queue_next, &s, std::memory_order_seq_cst)) {
+    s.queue_next = inbox_.load();
+    while (!inbox_.compare_exchange_weak(s.queue_next, &s)) {
     }
   }
 
   /// Nothing comes back before this moment; may be too early, never too late. A slot that two threads push at once is
   /// out of sight until the first of them is done, so that one must ask again after its push.
-  [[nodiscard]] tick next() const noexcept {
-    return inbox_.load(std::memory_order_seq_cst) ? 0 : next_.load(std::memory_order_seq_cst);
-  }
+  [[nodiscard]] tick next() const noexcept { return inbox_.load() ? 0 : next_.load(); }
 
   /// Hands every slot whose time has come to `back`, which answers when the slot should be looked at again, or `never`.
   template <class Back> void run_due(tick now, Back&& back) noexcept {
     do {
-      if (busy_.exchange(true, std::memory_order_seq_cst)) {
+      if (busy_.exchange(true)) {
         return; // whoever is in there looks at the list again on leaving
       }
-      next_.store(0, std::memory_order_seq_cst); // what is on its way to the heap must not be out of sight
+      next_.store(0); // what is on its way to the heap must not be out of sight
       accept();
       while (!heap_.empty() && heap_.front().at <= now) {
         auto& due = *heap_.front().who;
@@ -64,7 +62,7 @@ public:
         place(due, back(due));
       }
       release();
-    } while (inbox_.load(std::memory_order_seq_cst));
+    } while (inbox_.load());
   }
 
   /// Shows slots to `look`, the soonest first, until it answers false, with the moment they are noted for. What is just
@@ -73,11 +71,11 @@ public:
   ///
   /// Waits while another thread works on the heap.
   template <class Look> tick visit(Look&& look) noexcept {
-    while (busy_.exchange(true, std::memory_order_seq_cst)) { // held for moments only
+    while (busy_.exchange(true)) { // held for moments only
     }
-    auto const news = inbox_.load(std::memory_order_seq_cst) != nullptr;
+    auto const news = inbox_.load() != nullptr;
     if (news) {
-      next_.store(0, std::memory_order_seq_cst);
+      next_.store(0);
       accept();
     }
     std::array<std::size_t, most_seen + 1> open{}; // heads of the parts of the heap that were not shown, a heap too
@@ -115,18 +113,18 @@ private:
 
   /// Moves what was pushed into the heap; the caller holds `busy_`.
   void accept() noexcept {
-    auto* s = inbox_.exchange(nullptr, std::memory_order_seq_cst);
+    auto* s = inbox_.exchange(nullptr);
     while (s) {
       auto* const following = s->queue_next;
-      s->queued.store(false, std::memory_order_seq_cst);
-      place(*s, s->return_at.load(std::memory_order_seq_cst));
+      s->queued.store(false);
+      place(*s, s->return_at.load());
       s = following;
     }
   }
 
   void release() noexcept {
-    next_.store(heap_.empty() ? never : heap_.front().at, std::memory_order_seq_cst);
-    busy_.store(false, std::memory_order_seq_cst);
+    next_.store(heap_.empty() ? never : heap_.front().at);
+    busy_.store(false);
   }
 
   void put(std::size_t position, entry e) noexcept {

@@ -49,7 +49,7 @@ struct candidates {
 /// when two of them meet at one slot, one jumps away, or they would march in step from then on.
 class rotor {
 public:
-  /// Where the next pick starts to look.
+  /// Where the next pick starts to look: a hint, on which nobody relies. It is stored relaxed, and pairs with nothing.
   struct alignas(64) wheel {
     std::atomic<std::uint32_t> at{0};
   };
@@ -74,25 +74,22 @@ public:
     case strategy::fill_first: return walk(wheels_.front(), from, 0, take);
     case strategy::most_remaining:
       return pick_best(from, take, [](slot_type const& s) {
-        auto const word = s.gate.load(std::memory_order_relaxed);
+        auto const word = s.gate.load();
         return (word & gate::metered) != 0 ? -s.room(word) : std::numeric_limits<std::int64_t>::min();
       });
     case strategy::least_loaded:
-      return pick_best(from, take, [](slot_type const& s) {
-        return std::int64_t{gate::leases(s.gate.load(std::memory_order_relaxed))};
-      });
+      return pick_best(from, take, [](slot_type const& s) { return std::int64_t{gate::leases(s.gate.load())}; });
     case strategy::soonest_reset:
       return pick_best(from, take, [tokens](slot_type const& s) {
-        auto const reset = s.quota_reset.load(std::memory_order_relaxed);
-        return reset > renewing && s.room(s.gate.load(std::memory_order_relaxed)) >= tokens ? reset : never;
+        auto const reset = s.quota_reset.load();
+        return reset > renewing && s.room(s.gate.load()) >= tokens ? reset : never;
       });
     case strategy::weighted:
       return pick_best(
           from,
           [&](std::uint32_t i, bool& contended) { return take(i, contended) && (spend_turn(from.accounts[i]), true); },
           [this](slot_type const& s) {
-            return static_cast<std::int64_t>(std::max(s.virtual_start.load(std::memory_order_relaxed),
-                                                      virtual_time_.load(std::memory_order_relaxed)));
+            return static_cast<std::int64_t>(std::max(s.virtual_start.load(), virtual_time_.load()));
           });
     }
     return false;
@@ -102,7 +99,7 @@ private:
   using slot_type = slot<std::atomic>;
   /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
   template <class Take> static bool walk(wheel& w, candidates const& from, std::uint32_t step, Take& take) noexcept {
-    auto const start = w.at.load(std::memory_order_relaxed);
+    auto const start = w.at.load();
     for (auto i = from.next(start); i != candidates::none; i = from.next(i + 1)) {
       if (take_and_turn(w, start, i, step, from, take)) {
         return true;
@@ -142,7 +139,7 @@ private:
     std::array<candidate, most_compared> seen;
     std::size_t count = 0;
     auto& w = mine();
-    auto const start = w.at.load(std::memory_order_relaxed);
+    auto const start = w.at.load();
     auto const compare = [&](std::uint32_t first, std::uint32_t end) {
       for (auto i = from.next(first); i < end && count < most_compared; i = from.next(i + 1)) {
         seen[count++] = {score(from.accounts[i]), i};
@@ -168,16 +165,16 @@ private:
   /// time that passes with the turns of all. One that was away does not make up for the turns it missed.
   void spend_turn(slot_type& s) noexcept {
     constexpr std::uint64_t whole = std::uint64_t{1} << 24;
-    auto const weight = std::max(s.weight.load(std::memory_order_relaxed), 1U);
-    auto const now = virtual_time_.load(std::memory_order_relaxed);
-    auto start = s.virtual_start.load(std::memory_order_relaxed);
+    auto const weight = std::max(s.weight.load(), 1U);
+    auto const now = virtual_time_.load();
+    auto start = s.virtual_start.load();
     std::uint64_t turn = 0;
     do {
       turn = std::max(start, now);
-    } while (!s.virtual_start.compare_exchange_weak(start, turn + std::max<std::uint64_t>(whole / weight, 1),
-                                                    std::memory_order_relaxed));
+    } while (!s.virtual_start.compare_exchange_weak(start, turn + std::max<std::uint64_t>(whole / weight, 1)));
     if (turn > now) {
-      virtual_time_.store(turn, std::memory_order_relaxed); // a lost update only makes the next turns a little uneven
+      // pairs with nothing: a lost update only makes the next turns a little uneven
+      virtual_time_.store(turn, std::memory_order_relaxed);
     }
   }
 
@@ -196,7 +193,7 @@ private:
       }
     }
     wheel first;
-    first.at.store(bucket_of(mixed(affinity + choices), size), std::memory_order_relaxed);
+    first.at.store(bucket_of(mixed(affinity + choices), size));
     return walk(first, from, 0, take);
   }
 

@@ -27,16 +27,16 @@ public:
   sliding_window(std::uint32_t limit, tick period) noexcept
       : limit_{limit}, part_{period / parts}, guard_{std::min<tick>(period / 100, one_second)} {}
 
-  [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
-  void set_limit(std::uint32_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(); }
+  void set_limit(std::uint32_t limit) noexcept { limit_.store(limit); }
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
     auto const most = limit();
-    auto head = head_.load(std::memory_order_acquire);
+    auto head = head_.load();
     if (expired_at(now) > epoch_of(head)) {
       expire(now);
-      head = head_.load(std::memory_order_acquire);
+      head = head_.load();
     }
     auto taken = n;
     do {
@@ -45,7 +45,7 @@ public:
       } else if (std::uint64_t{count_of(head)} + n > most) {
         return false;
       }
-    } while (!head_.compare_exchange_weak(head, head + taken, std::memory_order_seq_cst));
+    } while (!head_.compare_exchange_weak(head, head + taken));
     if (!later) {
       record(part_at(now), taken);
     }
@@ -57,25 +57,25 @@ public:
 
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
   void force(std::uint32_t n, tick now) noexcept {
-    auto head = head_.load(std::memory_order_relaxed);
+    auto head = head_.load();
     std::uint32_t added = 0;
     do {
       added = std::min(n, ~count_of(head));
-    } while (!head_.compare_exchange_weak(head, head + added, std::memory_order_seq_cst));
+    } while (!head_.compare_exchange_weak(head, head + added));
     record(part_at(now), added);
   }
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
   void give_back(std::uint32_t n, tick since) noexcept {
     auto& part = ring_[part_at(since) % ring];
-    auto seen = part.load(std::memory_order_acquire);
+    auto seen = part.load();
     std::uint32_t back = 0;
     do {
       if (epoch_of(seen) != part_at(since)) {
         return;
       }
       back = std::min(n, count_of(seen));
-    } while (back != 0 && !part.compare_exchange_weak(seen, seen - back, std::memory_order_acq_rel));
+    } while (back != 0 && !part.compare_exchange_weak(seen, seen - back));
     shrink(back, 0);
   }
 
@@ -92,14 +92,13 @@ public:
     if (n > most) {
       return never;
     }
-    auto const used = std::uint64_t{count_of(head_.load(std::memory_order_seq_cst))};
+    auto const used = std::uint64_t{count_of(head_.load())};
     if (used + n <= most) {
       return now;
     }
     auto missing = used + n - most;
     std::array<std::uint64_t, ring> counted{};
-    std::transform(ring_.begin(), ring_.end(), counted.begin(),
-                   [](auto const& part) { return part.load(std::memory_order_seq_cst); });
+    std::transform(ring_.begin(), ring_.end(), counted.begin(), [](auto const& part) { return part.load(); });
     std::sort(counted.begin(), counted.end()); // the part's number stands in the upper half
     for (auto const part : counted) {
       if (count_of(part) >= missing) {
@@ -140,16 +139,16 @@ private:
 
   void record(std::uint32_t part, std::uint32_t n) noexcept {
     auto& here = ring_[part % ring];
-    auto seen = here.load(std::memory_order_acquire);
+    auto seen = here.load();
     for (;;) {
       auto const number = epoch_of(seen);
       if (number < part) {
         // the place still holds a part that left the window long ago
-        if (here.compare_exchange_weak(seen, pack(part, n), std::memory_order_seq_cst)) {
+        if (here.compare_exchange_weak(seen, pack(part, n))) {
           shrink(count_of(seen), 0);
           return;
         }
-      } else if (here.compare_exchange_weak(seen, seen + std::min(n, ~count_of(seen)), std::memory_order_seq_cst)) {
+      } else if (here.compare_exchange_weak(seen, seen + std::min(n, ~count_of(seen)))) {
         return; // if this thread was so late that the place is a newer part's, its units stay longer
       }
     }
@@ -159,9 +158,9 @@ private:
     auto const last = expired_at(now);
     std::uint32_t freed = 0;
     for (auto& part : ring_) {
-      auto seen = part.load(std::memory_order_acquire);
+      auto seen = part.load();
       while (epoch_of(seen) <= last && count_of(seen) != 0) {
-        if (part.compare_exchange_weak(seen, pack(epoch_of(seen), 0), std::memory_order_seq_cst)) {
+        if (part.compare_exchange_weak(seen, pack(epoch_of(seen), 0))) {
           freed += count_of(seen);
           break;
         }
@@ -171,11 +170,11 @@ private:
   }
 
   void shrink(std::uint32_t n, std::uint32_t expired) noexcept {
-    auto head = head_.load(std::memory_order_relaxed);
+    auto head = head_.load();
     std::uint64_t next = 0;
     do {
       next = pack(std::max(epoch_of(head), expired), count_of(head) - std::min(n, count_of(head)));
-    } while (next != head && !head_.compare_exchange_weak(head, next, std::memory_order_seq_cst));
+    } while (next != head && !head_.compare_exchange_weak(head, next));
   }
 
   Atomic<std::uint64_t> head_{0};

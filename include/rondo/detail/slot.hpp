@@ -32,7 +32,7 @@ public:
 
   ~slot_rates() {
     for (auto& w : windows_) {
-      delete w.load(std::memory_order_relaxed);
+      delete w.load();
     }
   }
   slot_rates() = default;
@@ -42,7 +42,7 @@ public:
   /// One thread at a time.
   void set_limit(kind k, std::uint32_t limit) {
     auto& place = windows_[k];
-    if (auto* const w = place.load(std::memory_order_relaxed)) {
+    if (auto* const w = place.load()) {
       w->set_limit(limit);
     } else if (limit != 0) {
       place.store(new window{limit, period(k)}, std::memory_order_release); // pairs with operator[]
@@ -50,7 +50,7 @@ public:
   }
 
   /// Null when the rate never had a limit.
-  [[nodiscard]] window* operator[](std::size_t k) const noexcept { return windows_[k].load(std::memory_order_acquire); }
+  [[nodiscard]] window* operator[](std::size_t k) const noexcept { return windows_[k].load(); }
 
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
     return k == tokens_per_minute || k == tokens_per_day;
@@ -171,14 +171,14 @@ template <template <class> class Atomic> struct alignas(64) slot {
   slot(slot const&) = delete;
   slot& operator=(slot const&) = delete;
   ~slot() {
-    delete rates.load(std::memory_order_relaxed);
-    delete terms.load(std::memory_order_relaxed);
+    delete rates.load();
+    delete terms.load();
   }
 
   /// Quota that is left when all that is reserved is given back; for a moment too little while the books are corrected.
   [[nodiscard]] BOOST_FORCEINLINE std::int64_t unspent() const noexcept {
-    auto const word = spent.load(std::memory_order_seq_cst); // before `base`, see slot_table::correct_books()
-    return base.load(std::memory_order_seq_cst) - expense::tokens(word);
+    auto const word = spent.load(); // before `base`, see slot_table::correct_books()
+    return base.load() - expense::tokens(word);
   }
   /// Quota that is left when the gate word is `word`.
   [[nodiscard]] BOOST_FORCEINLINE std::int64_t room(std::uint64_t word) const noexcept {
@@ -186,13 +186,10 @@ template <template <class> class Atomic> struct alignas(64) slot {
   }
 
   /// Tokens ever spent.
-  [[nodiscard]] std::int64_t charged() const noexcept {
-    return booked_tokens.load(std::memory_order_seq_cst) + expense::tokens(spent.load(std::memory_order_seq_cst));
-  }
+  [[nodiscard]] std::int64_t charged() const noexcept { return booked_tokens.load() + expense::tokens(spent.load()); }
   /// Leases ever given and not refunded.
   [[nodiscard]] std::uint64_t granted() const noexcept {
-    return booked_requests.load(std::memory_order_relaxed) + expense::requests(spent.load(std::memory_order_relaxed)) +
-           gate::leases(gate.load(std::memory_order_relaxed));
+    return booked_requests.load() + expense::requests(spent.load()) + gate::leases(gate.load());
   }
 };
 

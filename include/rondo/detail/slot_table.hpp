@@ -76,7 +76,7 @@ public:
 
   /// A new slot, switched off.
   slot_type& add() {
-    auto const index = size_.load(std::memory_order_relaxed);
+    auto const index = size_.load();
     slots_.grow_to(index);
     ready_.grow_to(index);
     pending_.grow_to(index);
@@ -86,7 +86,7 @@ public:
     return slots_[index];
   }
 
-  [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
   /// Has the line of the slot after this one fetched, which will be wanted next.
   BOOST_FORCEINLINE static void prefetch_next(slot_type const& s) noexcept {
@@ -102,8 +102,8 @@ public:
   /// The same number before and after a look at all three: no slot went from one to another meanwhile. A different one
   /// each time as long as a slot is on its way.
   [[nodiscard]] std::uint64_t transitions() noexcept {
-    auto const seen = transitions_.load(std::memory_order_seq_cst);
-    return (seen & under_way) == 0 ? seen : transitions_.fetch_add(finished, std::memory_order_seq_cst);
+    auto const seen = transitions_.load();
+    return (seen & under_way) == 0 ? seen : transitions_.fetch_add(finished);
   }
 
   /// Takes one lease and `c.tokens` tokens, and notes in `c` what it took. On refusal nothing is taken.
@@ -112,18 +112,18 @@ public:
   ///   it: waiters must be looked at again
   /// \param contended set when another thread was at the slot in the same moment
   [[nodiscard]] bool reserve(slot_type& s, claim& c, lazy_now& now, bool& disturbed, bool& contended) noexcept {
-    auto word = s.gate.load(std::memory_order_acquire);
+    auto word = s.gate.load();
     std::uint64_t next = 0;
     for (;;) {
       if ((word & gate::off) != 0 || full(s, word, c.tokens) || short_of(s, c.tokens, word, now)) {
         return false;
       }
-      c.probe = (word & gate::probation) != 0 || s.cool_until.load(std::memory_order_acquire) != 0;
-      if (c.probe && ((word & gate::probing) != 0 || now() < s.cool_until.load(std::memory_order_acquire))) {
+      c.probe = (word & gate::probation) != 0 || s.cool_until.load() != 0;
+      if (c.probe && ((word & gate::probing) != 0 || now() < s.cool_until.load())) {
         return false;
       }
       next = word + gate::lease_of(c.tokens) + (c.probe ? gate::probing : 0);
-      if (s.gate.compare_exchange_weak(word, next, std::memory_order_seq_cst, std::memory_order_acquire)) {
+      if (s.gate.compare_exchange_weak(word, next)) {
         break;
       }
       contended = true;
@@ -139,7 +139,7 @@ public:
         undo(s, c, now);
         return false;
       }
-      if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) != 0) {
+      if ((s.gate.load() & gate::parked) != 0) {
         reconsider(s, now());
       }
     }
@@ -152,15 +152,14 @@ public:
   /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
   /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
   [[nodiscard]] BOOST_FORCEINLINE bool reserve_if_simple(slot_type& s, claim& c, bool& disturbed) noexcept {
-    auto word = s.gate.load(std::memory_order_acquire);
+    auto word = s.gate.load();
     auto const tokens = c.tokens;
     auto const next = word + gate::lease_of(tokens);
     auto const metered = (word & gate::metered) != 0;
     constexpr auto special = gate::off | gate::parked | gate::probation | gate::rated;
-    if ((word & special) != 0 || s.cool_until.load(std::memory_order_relaxed) != 0 || full(s, word, tokens) ||
+    if ((word & special) != 0 || s.cool_until.load() != 0 || full(s, word, tokens) ||
         (metered && (s.room(word) < std::max<std::int64_t>(tokens, 1) || reset_is_due(s, word))) ||
-        !s.gate.compare_exchange_strong(word, next, std::memory_order_seq_cst, std::memory_order_relaxed))
-        [[unlikely]] {
+        !s.gate.compare_exchange_strong(word, next)) [[unlikely]] {
       return false;
     }
     if (metered && s.room(next) < 0) [[unlikely]] {
@@ -178,16 +177,15 @@ public:
     auto const now = time_for(s, clock);
     if (!available(s, 1, now).ready(now)) {
       park(s, now);
-      return (s.gate.load(std::memory_order_relaxed) & gate::parked) != 0;
+      return (s.gate.load() & gate::parked) != 0;
     }
-    return what == on_refusal::forget ||
-           (s.gate.fetch_or(gate::watched, std::memory_order_seq_cst) & gate::watched) != 0;
+    return what == on_refusal::forget || (s.gate.fetch_or(gate::watched) & gate::watched) != 0;
   }
 
   /// The request that took `c` leaves now: its rates count from here.
   void start(slot_type& s, claim const& c, tick now) noexcept {
     for_each_counted(s, c, [&](auto& window, std::size_t k) { window.start(units(c.tokens, k), now); });
-    if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) != 0) {
+    if ((s.gate.load() & gate::parked) != 0) {
       reconsider(s, now); // when the window has room again is known only now
     }
   }
@@ -202,7 +200,7 @@ public:
           window.give_back(units(rest, k), since);
         }
       });
-    } else if (rest < 0 && (s.gate.load(std::memory_order_relaxed) & gate::rated) != 0) {
+    } else if (rest < 0 && (s.gate.load() & gate::rated) != 0) {
       for_each_rate(s, [&](auto& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
           window.force(units(-rest, k), now());
@@ -216,17 +214,16 @@ public:
     if (actual >= expense::most_tokens) [[unlikely]] {
       return charge_to_the_books(s, actual);
     }
-    auto const before =
-        s.spent.fetch_add(expense::request + static_cast<std::uint64_t>(actual), std::memory_order_seq_cst);
+    auto const before = s.spent.fetch_add(expense::request + static_cast<std::uint64_t>(actual));
     if ((before & expense::half_full) != 0) [[unlikely]] {
       correct_books(s);
     }
-    return passes(s.near_limit.load(std::memory_order_relaxed), expense::tokens(before), actual);
+    return passes(s.near_limit.load(), expense::tokens(before), actual);
   }
   /// Nothing but the books is concerned when a lease of this slot ends well.
   [[nodiscard]] static bool is_simple(slot_type const& s) noexcept {
     constexpr auto special = gate::attention | gate::probation | gate::adapting | gate::rated;
-    return (s.gate.load(std::memory_order_acquire) & special) == 0;
+    return (s.gate.load() & special) == 0;
   }
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
@@ -247,13 +244,12 @@ public:
     if (c.probe) [[unlikely]] {
       return false;
     }
-    auto word = s.gate.load(std::memory_order_relaxed);
+    auto word = s.gate.load();
     do {
       if ((word & gate::attention) != 0) [[unlikely]] {
         return false;
       }
-    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(c.tokens), std::memory_order_seq_cst,
-                                           std::memory_order_relaxed));
+    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(c.tokens)));
     return true;
   }
 
@@ -272,19 +268,19 @@ public:
 
   /// Gives no more leases. Returns how many are out.
   [[nodiscard]] std::uint32_t close(slot_type& s) noexcept {
-    return gate::leases(s.gate.fetch_or(gate::closed | gate::off, std::memory_order_seq_cst));
+    return gate::leases(s.gate.fetch_or(gate::closed | gate::off));
   }
 
   /// No offer before `until`, then one request to probe. Returns false if the slot rests at least as long already.
   bool cool(slot_type& s, rest_kind kind, tick until, tick now) noexcept {
-    auto old = s.cool_until.load(std::memory_order_relaxed);
+    auto old = s.cool_until.load();
     do {
       if (old >= until) {
         return false;
       }
-    } while (!s.cool_until.compare_exchange_weak(old, until, std::memory_order_seq_cst));
-    s.resting_for.store(kind, std::memory_order_relaxed);
-    s.gate.fetch_or(gate::probation, std::memory_order_seq_cst);
+    } while (!s.cool_until.compare_exchange_weak(old, until));
+    s.resting_for.store(kind);
+    s.gate.fetch_or(gate::probation);
     park(s, now);
     return true;
   }
@@ -292,13 +288,13 @@ public:
   /// The slot is well again: a request that began after the cooldown that ended at `judged` was served. False if it was
   /// sent to rest again meanwhile.
   bool restore(slot_type& s, tick judged) noexcept {
-    if (!s.cool_until.compare_exchange_strong(judged, 0, std::memory_order_seq_cst)) {
+    if (!s.cool_until.compare_exchange_strong(judged, 0)) {
       return false;
     }
-    s.setbacks.store(0, std::memory_order_relaxed);
-    s.gate.fetch_and(~gate::probation, std::memory_order_seq_cst);
-    if (s.cool_until.load(std::memory_order_seq_cst) != 0) {
-      s.gate.fetch_or(gate::probation, std::memory_order_seq_cst); // it began to rest between the two
+    s.setbacks.store(0);
+    s.gate.fetch_and(~gate::probation);
+    if (s.cool_until.load() != 0) {
+      s.gate.fetch_or(gate::probation); // it began to rest between the two
     }
     return true;
   }
@@ -307,22 +303,22 @@ public:
   /// that it is always to be found somewhere.
   void park(slot_type& s, tick now) noexcept {
     transition const here{transitions_};
-    s.gate.fetch_or(gate::parked, std::memory_order_seq_cst);
+    s.gate.fetch_or(gate::parked);
     if (reconsider(s, now)) {
       return;
     }
     ready_.clear(s.index);
-    if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) == 0) {
+    if ((s.gate.load() & gate::parked) == 0) {
       ready_.set(s.index); // somebody brought it back before we took it out
     }
   }
 
   void unpark(slot_type& s) noexcept {
     transition const here{transitions_};
-    s.gate.fetch_and(~gate::parked, std::memory_order_seq_cst);
+    s.gate.fetch_and(~gate::parked);
     if (pending_.test(s.index)) {
       pending_.clear(s.index);
-      if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) != 0) {
+      if ((s.gate.load() & gate::parked) != 0) {
         pending_.set(s.index); // parked again meanwhile, perhaps for a lease to end
       }
     }
@@ -360,8 +356,7 @@ public:
   /// without.
   [[nodiscard]] static tick time_for(slot_type const& s, lazy_now& now) noexcept {
     constexpr auto timed = gate::probation | gate::rated;
-    auto const any = (s.gate.load(std::memory_order_seq_cst) & timed) != 0 || s.cool_until.load() != 0 ||
-                     s.quota_reset.load(std::memory_order_seq_cst) != 0;
+    auto const any = (s.gate.load() & timed) != 0 || s.cool_until.load() != 0 || s.quota_reset.load() != 0;
     return any ? now() : 0;
   }
 
@@ -371,7 +366,7 @@ public:
   /// Puts slots back whose time has come.
   void run_due(tick now) noexcept {
     returns_.run_due(now, [&](slot_type& s) {
-      if ((s.gate.load(std::memory_order_seq_cst) & gate::parked) == 0) {
+      if ((s.gate.load() & gate::parked) == 0) {
         return never;
       }
       auto const seen = available(s, 1, now);
@@ -388,23 +383,23 @@ public:
 
   /// When `s` can serve a request of `tokens`, which must be 1 at least.
   [[nodiscard]] availability available(slot_type& s, std::int64_t tokens, tick now) noexcept {
-    auto const word = s.gate.load(std::memory_order_seq_cst);
+    auto const word = s.gate.load();
     if ((word & gate::off) != 0) {
       return {};
     }
     if (tokens > gate::most_reserved) {
       return {};
     }
-    availability out{std::max(now, s.cool_until.load(std::memory_order_seq_cst))};
+    availability out{std::max(now, s.cool_until.load())};
     out.on_event = (word & gate::probing) != 0 || full(s, word, tokens);
     out.shared = out.on_event;
     auto reset_at = now;
     auto lent = false; // who holds the rest of what is not spent may give it back
     if ((word & gate::metered) != 0) {
       renew_quota(s, now);
-      auto const reset = s.quota_reset.load(std::memory_order_seq_cst); // before what is left, as it changes after that
+      auto const reset = s.quota_reset.load(); // before what is left, as it changes after that
       if (auto const left = s.unspent(); left - gate::reserved(word) < tokens) {
-        auto const enough = reset == renewing || tokens <= s.quota.load(std::memory_order_relaxed);
+        auto const enough = reset == renewing || tokens <= s.quota.load();
         lent = left >= tokens;
         if (reset != 0 && enough) {
           reset_at = reset;
@@ -441,8 +436,8 @@ public:
 
   /// True if a request of `tokens` is larger than the slot could ever grant.
   [[nodiscard]] bool too_large(slot_type& s, std::int64_t tokens) const noexcept {
-    auto const word = s.gate.load(std::memory_order_acquire);
-    auto const quota = s.quota.load(std::memory_order_relaxed);
+    auto const word = s.gate.load();
+    auto const quota = s.quota.load();
     auto large = tokens > gate::most_reserved;
     if ((word & gate::metered) != 0 && quota != 0) { // 0: nothing is known but that it is used up
       large = large || tokens > std::max(quota, s.unspent());
@@ -459,26 +454,25 @@ public:
   /// The next reset follows from the last, or from the wall clock if that is ahead: one that was set back does not make
   /// the same reset come again.
   void renew_quota(slot_type& s, tick now) noexcept {
-    auto reset = s.quota_reset.load(std::memory_order_acquire);
-    if (reset > renewing && now >= reset &&
-        s.quota_reset.compare_exchange_strong(reset, renewing, std::memory_order_seq_cst)) {
-      auto& terms = *s.terms.load(std::memory_order_acquire);
-      move_balance(s, s.quota.load(std::memory_order_relaxed) - s.unspent());
-      auto const last = from_ns(terms.next.load(std::memory_order_relaxed));
+    auto reset = s.quota_reset.load();
+    if (reset > renewing && now >= reset && s.quota_reset.compare_exchange_strong(reset, renewing)) {
+      auto& terms = *s.terms.load();
+      move_balance(s, s.quota.load() - s.unspent());
+      auto const last = from_ns(terms.next.load());
       set_next_reset(s, terms, terms.how.next(std::max(last, clock_->wall_now())), now);
     }
   }
 
   /// When the quota returns as far as is known, by the wall clock.
   [[nodiscard]] static std::optional<wall_time> next_reset(slot_type const& s) noexcept {
-    auto const* const terms = s.terms.load(std::memory_order_acquire);
-    auto const at = terms ? terms->next.load(std::memory_order_relaxed) : 0;
+    auto const* const terms = s.terms.load();
+    auto const at = terms ? terms->next.load() : 0;
     return at != 0 ? std::optional{from_ns(at)} : std::nullopt;
   }
 
   /// The whole quota returns at `first`, and from then on as `how` says. One thread at a time.
   void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how) {
-    auto* terms = s.terms.load(std::memory_order_relaxed);
+    auto* terms = s.terms.load();
     if (!terms) {
       if (!first && how == renewal{}) {
         return;
@@ -494,7 +488,7 @@ public:
   }
   /// The provider named the next return; what follows it stays.
   void set_reset(slot_type& s, wall_time first) {
-    auto* const terms = s.terms.load(std::memory_order_relaxed);
+    auto* const terms = s.terms.load();
     set_reset(s, first, terms ? terms->how : renewal{});
   }
 
@@ -504,12 +498,12 @@ public:
     using r = rates_type;
     s.concurrency.store(l.concurrency);
     update_cap(s);
-    s.quota.store(l.quota, std::memory_order_relaxed);
+    s.quota.store(l.quota);
     set_reset(s, l.quota_reset, l.quota_renewal);
     move_balance(s, more);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
-    auto* rates = s.rates.load(std::memory_order_relaxed);
+    auto* rates = s.rates.load();
     if (!rates && any_rate) {
       rates = new r;
       s.rates.store(rates, std::memory_order_release); // pairs with for_each_rate()
@@ -520,7 +514,7 @@ public:
       rates->set_limit(r::tokens_per_minute, l.tokens_per_minute);
       rates->set_limit(r::requests_per_day, l.requests_per_day);
       rates->set_limit(r::tokens_per_day, l.tokens_per_day);
-      s.gate.fetch_or(gate::rated, std::memory_order_seq_cst);
+      s.gate.fetch_or(gate::rated);
     }
     set_metered(s, metered);
     unpark(s); // an acquire that finds it wanting parks it again
@@ -528,18 +522,18 @@ public:
 
   void set_metered(slot_type& s, bool metered) noexcept {
     if (metered) {
-      s.gate.fetch_or(gate::metered, std::memory_order_seq_cst);
+      s.gate.fetch_or(gate::metered);
     } else {
-      s.gate.fetch_and(~gate::metered, std::memory_order_seq_cst);
+      s.gate.fetch_and(~gate::metered);
     }
     update_near_limit(s);
   }
 
   void set_off(slot_type& s, bool off) noexcept {
     if (off) {
-      s.gate.fetch_or(gate::off, std::memory_order_seq_cst);
+      s.gate.fetch_or(gate::off);
     } else {
-      s.gate.fetch_and(~gate::off, std::memory_order_seq_cst);
+      s.gate.fetch_and(~gate::off);
       unpark(s);
     }
   }
@@ -553,7 +547,7 @@ public:
   }
   /// Adds to what is left of the quota.
   void move_balance(slot_type& s, std::int64_t delta) noexcept {
-    s.base.fetch_add(delta, std::memory_order_seq_cst);
+    s.base.fetch_add(delta);
     update_near_limit(s);
   }
 
@@ -569,10 +563,8 @@ private:
 
   class transition {
   public:
-    explicit transition(Atomic<std::uint64_t>& count) noexcept : count_{count} {
-      count_.fetch_add(1, std::memory_order_seq_cst);
-    }
-    ~transition() { count_.fetch_add(finished - 1, std::memory_order_seq_cst); }
+    explicit transition(Atomic<std::uint64_t>& count) noexcept : count_{count} { count_.fetch_add(1); }
+    ~transition() { count_.fetch_add(finished - 1); }
     transition(transition const&) = delete;
     transition& operator=(transition const&) = delete;
 
@@ -597,13 +589,12 @@ private:
   void set_next_reset(slot_type& s, quota_terms<Atomic>& terms, std::optional<wall_time> next, tick now) noexcept {
     using std::chrono::nanoseconds;
     auto const wall = clock_->wall_now();
-    terms.next.store(next ? nanoseconds{next->time_since_epoch()}.count() : 0, std::memory_order_relaxed);
-    s.quota_reset.store(next ? std::max(after(now, nanoseconds{*next - wall}.count()), renewing + 1) : 0,
-                        std::memory_order_seq_cst);
+    terms.next.store(next ? nanoseconds{next->time_since_epoch()}.count() : 0);
+    s.quota_reset.store(next ? std::max(after(now, nanoseconds{*next - wall}.count()), renewing + 1) : 0);
     if (next) {
-      s.gate.fetch_or(gate::renewed, std::memory_order_seq_cst);
+      s.gate.fetch_or(gate::renewed);
     } else {
-      s.gate.fetch_and(~gate::renewed, std::memory_order_seq_cst);
+      s.gate.fetch_and(~gate::renewed);
     }
   }
 
@@ -615,7 +606,7 @@ private:
   }
 
   template <class Function> static void for_each_rate(slot_type& s, Function&& function) noexcept {
-    if (auto* const rates = s.rates.load(std::memory_order_acquire)) {
+    if (auto* const rates = s.rates.load()) {
       for (std::size_t k = 0; k < rates_type::kinds; ++k) {
         if (auto* const window = (*rates)[k]) {
           function(*window, k);
@@ -636,8 +627,7 @@ private:
 
   /// No more leases, or not of so many tokens, until one ends.
   [[nodiscard]] static bool full(slot_type const& s, std::uint64_t word, std::int64_t tokens) noexcept {
-    return gate::leases(word) >= s.cap.load(std::memory_order_relaxed) ||
-           tokens > gate::most_reserved - gate::reserved(word);
+    return gate::leases(word) >= s.cap.load() || tokens > gate::most_reserved - gate::reserved(word);
   }
 
   /// What was left before a reset must not be spent after it.
@@ -646,7 +636,7 @@ private:
       return false;
     }
     auto now = clock_ == &system_clocks() ? lazy_now{} : lazy_now{*clock_};
-    return now() >= s.quota_reset.load(std::memory_order_acquire);
+    return now() >= s.quota_reset.load();
   }
 
   /// A quota that is used up serves nothing, not even what is free.
@@ -684,17 +674,17 @@ private:
   }
 
   BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
-    auto const before = expense::tokens(s.spent.load(std::memory_order_relaxed));
-    auto const near = passes(s.near_limit.load(std::memory_order_relaxed), before, actual);
-    s.base.fetch_sub(actual, std::memory_order_seq_cst);
-    s.booked_tokens.fetch_add(actual, std::memory_order_seq_cst);
-    s.booked_requests.fetch_add(1, std::memory_order_relaxed);
+    auto const before = expense::tokens(s.spent.load());
+    auto const near = passes(s.near_limit.load(), before, actual);
+    s.base.fetch_sub(actual);
+    s.booked_tokens.fetch_add(actual);
+    s.booked_requests.fetch_add(1);
     update_near_limit(s);
     return near;
   }
 
   [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
-    auto& rates = *s.rates.load(std::memory_order_acquire);
+    auto& rates = *s.rates.load();
     for (std::size_t k = 0; k < rates_type::kinds; ++k) {
       auto* const window = rates[k];
       if (!window) {
@@ -719,9 +709,8 @@ private:
   /// Gives back lease and tokens, and clears flags besides.
   std::uint64_t leave(slot_type& s, claim const& c, std::uint64_t cleared) noexcept {
     cleared |= c.probe ? gate::probing : 0;
-    auto word = s.gate.load(std::memory_order_relaxed);
-    while (
-        !s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.tokens), std::memory_order_seq_cst)) {
+    auto word = s.gate.load();
+    while (!s.gate.compare_exchange_weak(word, (word & ~cleared) - gate::lease_of(c.tokens))) {
     }
     return word;
   }
@@ -739,10 +728,10 @@ private:
   }
 
   static void update_near_limit(slot_type& s) noexcept {
-    auto const quota = s.quota.load(std::memory_order_relaxed);
-    auto const metered = (s.gate.load(std::memory_order_relaxed) & gate::metered) != 0;
-    auto const base = s.base.load(std::memory_order_relaxed);
-    s.near_limit.store(!metered ? never : base <= 0 ? 0 : base - quota / 5, std::memory_order_relaxed);
+    auto const quota = s.quota.load();
+    auto const metered = (s.gate.load() & gate::metered) != 0;
+    auto const base = s.base.load();
+    s.near_limit.store(!metered ? never : base <= 0 ? 0 : base - quota / 5);
   }
 
   clock_source const* clock_;

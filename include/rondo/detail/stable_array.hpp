@@ -22,7 +22,7 @@ public:
   stable_array& operator=(stable_array const&) = delete;
   ~stable_array() {
     for (std::size_t k = 0; k < chunks_.size(); ++k) {
-      if (auto const start = chunks_[k].load(std::memory_order_relaxed)) {
+      if (auto const start = chunks_[k].load()) {
         delete[] reinterpret_cast<T*>(start + bias(k));
       }
     }
@@ -31,7 +31,7 @@ public:
   /// Makes elements 0 to `index` exist.
   void grow_to(std::uint32_t index) {
     for (std::size_t k = 0; k <= chunk_of(index); ++k) {
-      if (!chunks_[k].load(std::memory_order_relaxed)) {
+      if (!chunks_[k].load()) {
         auto const start = reinterpret_cast<std::uintptr_t>(new T[std::size_t{first_chunk} << k]);
         chunks_[k].store(start - bias(k), std::memory_order_release); // pairs with operator[]
       }
@@ -39,7 +39,7 @@ public:
   }
 
   [[nodiscard]] BOOST_FORCEINLINE T& operator[](std::uint32_t index) const noexcept {
-    auto const start = chunks_[chunk_of(index)].load(std::memory_order_acquire); // pairs with grow_to()
+    auto const start = chunks_[chunk_of(index)].load(); // pairs with grow_to()
     return *reinterpret_cast<T*>(start + (std::size_t{index} + first_chunk) * sizeof(T));
   }
 
