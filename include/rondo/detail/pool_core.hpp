@@ -171,13 +171,17 @@ public:
 
   BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
-    auto const simple = !g.from_lane && g.what.plain() && table_.is_simple(s) && !charges_expected_.load() &&
+    auto const word = s.gate.load();
+    auto const simple = !g.from_lane && g.what.simple() && table_.is_simple(word) && !charges_expected_.load() &&
                         g.in->cool_until.load() == 0;
     if (!simple) [[unlikely]] {
       settle_with_care(g, actual);
       return;
     }
-    if (table_.charge_tokens(s, actual)) [[unlikely]] {
+    auto at = recent();
+    auto const near = (word & gate::rated) != 0 ? table_.charge(s, g.what, actual, g.counted_since, at)
+                                                : table_.charge_tokens(s, actual);
+    if (near) [[unlikely]] {
       note(event_kind::near_limit, g);
     }
     note_spending(s);
@@ -419,24 +423,33 @@ private:
       return answer::unclear;
     }
     auto& wheel = turn_.mine();
-    auto const i = table_.ready().next_near(wheel.at.load());
+    auto const i = turn_.next_in_turn(wheel, table_.ready());
     if (i == candidates::none) [[unlikely]] {
-      return table_.ready().empty() ? answer::refused : answer::unclear;
+      return answer::refused;
     }
     auto& s = table_[i];
     table_.prefetch_next(s);
     out.what.tokens = tokens;
-    if (bool disturbed = false; !table_.reserve_if_simple(s, out.what, disturbed)) [[unlikely]] {
-      if (disturbed) {
-        retire_if_unused(s);
-        changed_.store(true);
-        wake();
-      }
+    auto now = recent();
+    bool disturbed = false;
+    bool contended = false;
+    auto const taken = table_.reserve_if_simple(s, out.what, now, disturbed, contended);
+    auto const next = contended ? turn_.elsewhere(i, table_.size()) : i + 1;
+    if (taken || contended) [[likely]] {
+      wheel.at.store(next, std::memory_order_relaxed); // a hint, see rotor::wheel
+    }
+    if (disturbed) [[unlikely]] {
+      after_disturbance(s);
+    }
+    if (!taken) [[unlikely]] {
       return answer::unclear;
     }
-    wheel.at.store(i + 1, std::memory_order_relaxed); // a hint, see rotor::wheel
     out.from = &s;
     out.in = &lanes_.unnamed();
+    if (out.what.counted != 0) {
+      out.taken = now();
+      out.counted_since = out.taken;
+    }
     return answer::taken;
   }
 
@@ -459,6 +472,15 @@ private:
       wake();
     }
     return served;
+  }
+
+  /// Capacity was out of sight for a moment: others may have been refused because of it.
+  BOOST_NOINLINE void after_disturbance(slot_type& s) noexcept {
+    retire_if_unused(s);
+    if (waiting_.load() != 0) {
+      changed_.store(true);
+      wake();
+    }
   }
 
   /// A lease that was taken for a moment may have been the one whose end others waited for.

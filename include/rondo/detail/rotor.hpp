@@ -7,6 +7,8 @@
 #include <rondo/detail/tick.hpp>
 #include <rondo/strategy.hpp>
 
+#include <boost/config.hpp>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -95,8 +97,38 @@ public:
     return false;
   }
 
+  /// The next candidate, wherever the wheel stands; `none` if there is none at all. Threads rotate through blocks of 64
+  /// slots, and take one block after the other from all: so each slot has its turn, and seldom two threads at once.
+  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready) noexcept {
+    auto const at = w.at.load();
+    auto const i = (at & 63) != 0 ? ready.next_near(at) : candidates::none;
+    return i != candidates::none ? i : first_of_next_block(ready);
+  }
+
+  /// Where a thread goes on that met another one at a slot.
+  [[nodiscard]] BOOST_NOINLINE std::uint32_t elsewhere(std::uint32_t here, std::uint32_t slots) noexcept {
+    return elsewhere(mine(), here, slots);
+  }
+
 private:
   using slot_type = slot<std::atomic>;
+
+  [[nodiscard]] BOOST_NOINLINE std::uint32_t first_of_next_block(ready_index<> const& ready) noexcept {
+    auto const block = next_block_.fetch_add(1);
+    auto i = block <= ready_index<>::capacity / 64 ? ready.next(block * 64) : candidates::none;
+    if (i == candidates::none) {
+      i = ready.next(0);
+    }
+    if (i / 64 != block) {
+      next_block_.store(i == candidates::none ? 0 : i / 64 + 1);
+    }
+    return i;
+  }
+
+  [[nodiscard]] static std::uint32_t elsewhere(wheel const& w, std::uint32_t here, std::uint32_t slots) noexcept {
+    return static_cast<std::uint32_t>(mixed(here ^ reinterpret_cast<std::uintptr_t>(&w)) % slots);
+  }
+
   /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
   template <class Take> static bool walk(wheel& w, candidates const& from, std::uint32_t step, Take& take) noexcept {
     auto const start = w.at.load();
@@ -122,7 +154,7 @@ private:
     }
     auto next = i + step;
     if (contended && step != 0) [[unlikely]] {
-      next = static_cast<std::uint32_t>(mixed(next ^ reinterpret_cast<std::uintptr_t>(&w)) % from.accounts.size());
+      next = elsewhere(w, next, from.accounts.size());
     }
     if (next != start) {
       w.at.store(next, std::memory_order_relaxed);
@@ -202,6 +234,7 @@ private:
   static constexpr std::uint8_t unknown = wheels;
 
   std::array<wheel, wheels> wheels_;
+  alignas(64) std::atomic<std::uint32_t> next_block_{0};
   std::atomic<std::uint64_t> virtual_time_{0};
 };
 

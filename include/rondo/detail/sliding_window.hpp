@@ -33,8 +33,9 @@ public:
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
     auto const most = limit();
+    auto const part = part_at(now);
     auto head = head_.load();
-    if (expired_at(now) > epoch_of(head)) {
+    if (expired_at(now, part) > epoch_of(head)) {
       expire(now);
       head = head_.load();
     }
@@ -47,7 +48,7 @@ public:
       }
     } while (!head_.compare_exchange_weak(head, head + taken));
     if (!later) {
-      record(part_at(now), taken);
+      record(part, taken);
     }
     return true;
   }
@@ -67,11 +68,12 @@ public:
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
   void give_back(std::uint32_t n, tick since) noexcept {
-    auto& part = ring_[part_at(since) % ring];
+    auto const number = part_at(since);
+    auto& part = ring_[number % ring];
     auto seen = part.load();
     std::uint32_t back = 0;
     do {
-      if (epoch_of(seen) != part_at(since)) {
+      if (epoch_of(seen) != number) {
         return;
       }
       back = std::min(n, count_of(seen));
@@ -129,9 +131,21 @@ private:
 
   // The first part has number 32, so that the arithmetic below never goes under zero. With parts of 62.5 ms (one
   // second) the numbers last for 8 years of uptime.
-  [[nodiscard]] std::uint32_t part_at(tick t) const noexcept { return static_cast<std::uint32_t>(t / part_ + 32); }
-  [[nodiscard]] std::uint32_t expired_at(tick t) const noexcept {
-    return part_at(std::max<tick>(t - guard_, 0)) - (parts + 1);
+  [[nodiscard]] std::uint32_t part_at(tick t) const noexcept {
+    constexpr tick of_second = one_second / parts;
+    constexpr tick of_minute = 60 * of_second;
+    constexpr tick of_day = 24 * 60 * of_minute;
+    auto const whole = part_ == of_minute   ? t / of_minute // by constants, which costs a third
+                       : part_ == of_day    ? t / of_day
+                       : part_ == of_second ? t / of_second
+                                            : t / part_;
+    return static_cast<std::uint32_t>(whole + 32);
+  }
+  [[nodiscard]] std::uint32_t expired_at(tick t) const noexcept { return expired_at(t, part_at(t)); }
+  /// The same when the part is known: the guard is shorter than a part.
+  [[nodiscard]] std::uint32_t expired_at(tick t, std::uint32_t part) const noexcept {
+    auto const began = (tick{part} - 32) * part_;
+    return part - (t - began >= guard_ ? parts + 1 : parts + 2);
   }
   [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
     return (tick{part} - 32 + parts + 1) * part_ + guard_;

@@ -30,8 +30,8 @@ struct claim {
   bool unsent = false;      ///< rates count from `slot_table::start`, not from the acquire
   bool probe = false;       ///< it is the one request of a probation
 
-  /// Nothing was taken but what the gate holds.
-  [[nodiscard]] bool plain() const noexcept { return (unsigned{counted} | unsigned{unsent} | unsigned{probe}) == 0; }
+  /// Nothing special is to be done when its request ends well.
+  [[nodiscard]] bool simple() const noexcept { return (unsigned{unsent} | unsigned{probe}) == 0; }
 };
 
 /// When a slot can serve.
@@ -88,10 +88,10 @@ public:
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
-  /// Has the line of the slot after this one fetched, which will be wanted next.
+  /// Has the line of a slot fetched that will be wanted soon, in time even if another processor has it.
   BOOST_FORCEINLINE static void prefetch_next(slot_type const& s) noexcept {
 #if defined(__GNUC__)
-    __builtin_prefetch(&s + 1, 1); // past the last one it fetches something else: no harm
+    __builtin_prefetch(&s + 8, 1); // past the last one it fetches something else: no harm
 #endif
   }
   /// The slots that are worth a try.
@@ -151,22 +151,30 @@ public:
   ///
   /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
   /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
-  [[nodiscard]] BOOST_FORCEINLINE bool reserve_if_simple(slot_type& s, claim& c, bool& disturbed) noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE bool reserve_if_simple(slot_type& s, claim& c, lazy_now& now, bool& disturbed,
+                                                         bool& contended) noexcept {
     auto word = s.gate.load();
     auto const tokens = c.tokens;
     auto const next = word + gate::lease_of(tokens);
     auto const metered = (word & gate::metered) != 0;
-    constexpr auto special = gate::off | gate::parked | gate::probation | gate::rated;
+    auto const rated = (word & gate::rated) != 0;
+    constexpr auto special = gate::off | gate::parked | gate::probation;
     if ((word & special) != 0 || s.cool_until.load() != 0 || full(s, word, tokens) ||
-        (metered && (s.room(word) < std::max<std::int64_t>(tokens, 1) || reset_is_due(s, word))) ||
-        !s.gate.compare_exchange_strong(word, next)) [[unlikely]] {
+        (metered && (s.room(word) < std::max<std::int64_t>(tokens, 1) || reset_is_due(s, word)))) [[unlikely]] {
       return false;
     }
-    if (metered && s.room(next) < 0) [[unlikely]] {
-      lazy_now now{*clock_};
+    if (!s.gate.compare_exchange_strong(word, next)) [[unlikely]] {
+      contended = true;
+      return false;
+    }
+    disturbed = rated; // as in reserve()
+    if ((metered && s.room(next) < 0) || (rated && !take_rates(s, c, now()))) [[unlikely]] {
       undo(s, c, now);
       disturbed = true;
       return false;
+    }
+    if (rated && (s.gate.load() & gate::parked) != 0) [[unlikely]] {
+      reconsider(s, now());
     }
     return true;
   }
@@ -221,9 +229,8 @@ public:
     return passes(s.near_limit.load(), expense::tokens(before), actual);
   }
   /// Nothing but the books is concerned when a lease of this slot ends well.
-  [[nodiscard]] static bool is_simple(slot_type const& s) noexcept {
-    constexpr auto special = gate::attention | gate::probation | gate::adapting | gate::rated;
-    return (s.gate.load() & special) == 0;
+  [[nodiscard]] static bool is_simple(std::uint64_t word) noexcept {
+    return (word & (gate::attention | gate::probation | gate::adapting)) == 0;
   }
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
