@@ -302,8 +302,8 @@ struct account_model {
   [[nodiscard]] bool usable() const {
     return std::any_of(keys.begin(), keys.end(), [](auto const& k) { return k.usable(); });
   }
-  /// One of its keys can do that kind of work. For several kinds at once, there is a key that can do whatever any of them
-  /// can, or each of them can do all that is needed.
+  /// One of its keys can do that kind of work. For several kinds at once, there is a key that can do whatever any of
+  /// them can, or each of them can do all that is needed.
   [[nodiscard]] bool can_do(capability_set needs) const {
     auto const several = (needs.bits() & (needs.bits() - 1)) != 0;
     auto const suits = [&](key_model const& k) { return !k.barred.intersects(needs); };
