@@ -37,9 +37,11 @@ public:
   /// A request that does not wait.
   std::optional<claim> take(std::int64_t tokens) {
     bool disturbed = false;
+    bool contended = false;
+    lazy_now at{clock_};
     claim quick{.tokens = tokens};
-    auto const simple =
-        waiting_.load() == 0 && table_.ready().next_near(0) == 0 && table_.reserve_if_simple(slot_, quick, disturbed);
+    auto const simple = waiting_.load() == 0 && table_.ready().next_near(0) == 0 &&
+                        table_.reserve_if_simple(slot_, quick, at, disturbed, contended);
     auto const taken = simple ? std::optional{quick} : take_with_care(tokens, on_refusal::forget, disturbed);
     if (taken) {
       count(*taken);
