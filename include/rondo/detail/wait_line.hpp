@@ -8,7 +8,6 @@
 #include <rondo/error.hpp>
 
 #include <boost/intrusive/list.hpp>
-#include <boost/intrusive/options.hpp>
 #include <boost/intrusive/set.hpp>
 
 #include <atomic>
@@ -62,7 +61,7 @@ protected:
 private:
   friend class wait_line;
   friend struct wait_class;
-  using set_hook = boost::intrusive::set_member_hook<boost::intrusive::optimize_size<true>>;
+  using set_hook = boost::intrusive::set_member_hook<>; // a compact one makes g++ 12 warn of what it does not set first
 
   tick deadline_ = never;
   waiter* next_done_ = nullptr;
