@@ -41,7 +41,7 @@ struct pool_options {
   /// Longest rest that doubling leads to. Default 1 h.
   std::chrono::steady_clock::duration most_cooldown = std::chrono::hours{1};
   /// A key of which so many requests failed within `failure_period` is held back for as long, before its provider
-  /// blocks it; transport errors do not count. 0 = any number, the default.
+  /// blocks it; transport errors do not count. 0 = any number, the default; at most 262,143.
   std::uint32_t most_failures = 0;
   std::chrono::steady_clock::duration failure_period = std::chrono::seconds{30};
   clock_source const* clock = nullptr; ///< must outlive pool and leases; null = the system's

@@ -27,7 +27,7 @@ class lease_factory;
 /// empty: every function but the queries of emptiness does nothing, and the texts are empty.
 ///
 /// Distinct objects: safe. Shared objects: unsafe. All functions are lock-free unless somebody waits for capacity,
-/// allocate nothing and do not throw, except where said. Subscribers to events and changes cost an allocation each.
+/// allocate nothing and do not throw, except where said. What is told to subscribers of events and changes allocates.
 class [[nodiscard]] lease {
 public:
   lease() noexcept {} // not defaulted: that would clear the whole object first, member by member or not

@@ -722,6 +722,37 @@ BOOST_AUTO_TEST_CASE(absurd_numbers_do_no_harm) {
   BOOST_TEST((*state("b").cooldown_until > clock.wall_now()));
 }
 
+BOOST_AUTO_TEST_CASE(a_key_gets_another_secret_and_a_second_chance) {
+  pool->add(key("a", {.quota = 100}));
+  auto old = pool->try_acquire(10);
+  pool->try_acquire(10)->report(outcome::invalid_key());
+  BOOST_TEST(!pool->try_acquire(1));
+  pool->replace_secret("a", rondo::secret{"the new secret"});
+  auto fresh = pool->try_acquire(20);
+  BOOST_REQUIRE(fresh.has_value());
+  BOOST_TEST(fresh->secret() == "the new secret");
+  BOOST_TEST(old->secret() == "secret-of-a"); // until it ends
+  old->settle(10);
+  fresh->settle(20);
+  BOOST_TEST(*state("a").remaining == 70); // what was spent stays spent
+  BOOST_TEST(state("a").requests == 3U);
+  BOOST_CHECK_THROW(pool->replace_secret("a", rondo::secret{""}), boost::system::system_error);
+  BOOST_CHECK_THROW(pool->replace_secret("b", rondo::secret{"x"}), boost::system::system_error);
+}
+
+BOOST_AUTO_TEST_CASE(another_secret_leaves_the_requests_of_all_keys_of_the_account_as_they_were) {
+  pool->add(key("a", {}, "shared"));
+  pool->add(key("b", {}, "shared"));
+  for (int i = 0; i < 6; ++i) {
+    pool->try_acquire(1)->settle(1);
+  }
+  for (auto const* const name : {"b", "a"}) {
+    pool->replace_secret(name, rondo::secret{"another one"});
+    BOOST_TEST(state("a").requests == 3U);
+    BOOST_TEST(state("b").requests == 3U);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_disabled_key_is_not_offered) {
   pool->add(key("a"));
   pool->set_disabled("a", true);

@@ -286,7 +286,7 @@ public:
     record->masked = fresh.masked();
     record->barred.store(old.barred.load());
     record->disabled.store(old.disabled.load());
-    record->requests.store(old.requests.load());
+    record->requests.store(old.requests.exchange(0)); // or they would be counted with the retired ones too
     record->failures.store(old.failures.load());
     record->params = old.params;
     record->params.secret = std::move(fresh);

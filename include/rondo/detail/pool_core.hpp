@@ -76,7 +76,6 @@ public:
   [[nodiscard]] clock_source const& clock() const noexcept { return *options_.clock; }
   [[nodiscard]] tick now() const noexcept { return to_tick(options_.clock->steady_now()); }
   [[nodiscard]] table_type& table() noexcept { return table_; }
-  [[nodiscard]] table_type const& table() const noexcept { return table_; }
   [[nodiscard]] detail::lanes& lanes() noexcept { return lanes_; }
 
   // --- taking
@@ -195,7 +194,9 @@ public:
     if (g.from_lane) {
       lane_slots(g).give_back(*g.from_lane, g.what_of_lane, g.counted_since);
     }
-    note_ending();
+    if (waiting_.load() != 0) {
+      changed_.store(true); // rates have got units back: what is wanted of them may be there sooner
+    }
     finish(g);
   }
 
@@ -428,7 +429,7 @@ private:
       return answer::refused;
     }
     auto& s = table_[i];
-    table_.prefetch_next(s);
+    table_.prefetch_ahead(s);
     out.what.tokens = tokens;
     auto now = recent();
     bool disturbed = false;
@@ -839,14 +840,6 @@ private:
       note(event_kind::recovered, g);
     }
     finish(g);
-  }
-
-  /// What was lent is spent, and some who hoped for it wait in vain; or rates have got units back, so that what is
-  /// wanted of them is there sooner.
-  BOOST_FORCEINLINE void note_ending() noexcept {
-    if (waiting_.load() != 0) [[unlikely]] {
-      changed_.store(true);
-    }
   }
 
   BOOST_FORCEINLINE void finish(grant& g) noexcept {

@@ -139,7 +139,7 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint64_t> spent{0};              ///< since `base` was last corrected, see `expense`
   Atomic<std::int64_t> base{0};                ///< quota left when nothing was spent
   Atomic<std::int64_t> near_limit{never};      ///< when so many tokens are spent, 80 % of the quota are
-  Atomic<tick> cool_until{0};                  ///< 0 = not cooling; looked at only on probation
+  Atomic<tick> cool_until{0};                  ///< 0 = neither cooling nor on probation
   Atomic<std::uintptr_t> owner{0};             ///< the front's own: whom the slot belongs to
   Atomic<std::uint32_t> cap{gate::lease_mask}; ///< most leases at once
   Atomic<std::uint32_t> barred{0};             ///< capabilities that none of its usable keys has

@@ -89,7 +89,7 @@ public:
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
   /// Has the line of a slot fetched that will be wanted soon, in time even if another processor has it.
-  BOOST_FORCEINLINE static void prefetch_next(slot_type const& s) noexcept {
+  BOOST_FORCEINLINE static void prefetch_ahead(slot_type const& s) noexcept {
 #if defined(__GNUC__)
     __builtin_prefetch(&s + 8, 1); // past the last one it fetches something else: no harm
 #endif
