@@ -44,6 +44,7 @@ public:
     auto const got = by.count();
     check(got.granted >= warm_up + counted && got.in_flight == 0, "not every lease has ended");
     check(got.charged == static_cast<std::int64_t>(got.granted) * cost, "the charges do not add up");
+    check(after_ == before_, "something was allocated, which is promised not to happen");
     print_value(name, static_cast<double>(after_ - before_) / counted);
   }
 

@@ -27,10 +27,9 @@ public:
 
   /// One thread at a time, and before the new slot is pushed.
   void reserve(std::size_t slots) {
-    while (busy_.exchange(true)) { // held for moments only
-    }
+    enter(use::looking);
     heap_.reserve(slots);
-    busy_.store(false, std::memory_order_release); // pairs with the exchanges
+    busy_.store(use::none, std::memory_order_release); // pairs with the exchanges
   }
 
   /// The slot comes back at `at`, whatever was said before.
@@ -51,7 +50,7 @@ public:
   /// Hands every slot whose time has come to `back`, which answers when the slot should be looked at again, or `never`.
   template <class Back> void run_due(tick now, Back&& back) noexcept {
     do {
-      if (busy_.exchange(true)) {
+      if (!enter(use::returning)) {
         return; // whoever is in there looks at the list again on leaving
       }
       next_.store(0); // what is on its way to the heap must not be out of sight
@@ -71,8 +70,7 @@ public:
   ///
   /// Waits while another thread works on the heap.
   template <class Look> tick visit(Look&& look) noexcept {
-    while (busy_.exchange(true)) { // held for moments only
-    }
+    enter(use::looking);
     auto const news = inbox_.load() != nullptr;
     if (news) {
       next_.store(0);
@@ -98,7 +96,7 @@ public:
     if (news) {
       release();
     } else {
-      busy_.store(false, std::memory_order_release); // pairs with the exchanges
+      busy_.store(use::none, std::memory_order_release); // pairs with the exchanges
     }
     return left;
   }
@@ -110,6 +108,23 @@ private:
     tick at;
     slot_type* who;
   };
+
+  /// What the heap is just used for.
+  enum class use : std::uint8_t { none, looking, returning };
+
+  /// Waits until the heap is free, which takes moments only. False when another thread is at the same work as the
+  /// caller, who wants to return slots: then it is left to that one.
+  bool enter(use what) noexcept {
+    for (;;) {
+      auto seen = use::none;
+      if (busy_.compare_exchange_strong(seen, what)) {
+        return true;
+      }
+      if (what == use::returning && seen == use::returning) {
+        return false;
+      }
+    }
+  }
 
   /// Moves what was pushed into the heap; the caller holds `busy_`.
   void accept() noexcept {
@@ -124,7 +139,7 @@ private:
 
   void release() noexcept {
     next_.store(heap_.empty() ? never : heap_.front().at);
-    busy_.store(false);
+    busy_.store(use::none);
   }
 
   void put(std::size_t position, entry e) noexcept {
@@ -187,7 +202,7 @@ private:
 
   alignas(64) Atomic<slot_type*> inbox_{nullptr};
   Atomic<tick> next_{never};
-  Atomic<bool> busy_{false};
+  Atomic<use> busy_{use::none};
   std::vector<entry> heap_;
 };
 

@@ -33,21 +33,20 @@ public:
     if (!ring.try_take(want, out.grant_, avoid)) {
       return false;
     }
-    fill(ring, want, out);
+    fill(ring, want.needs, want.affinity, out);
     return true;
   }
   [[nodiscard]] BOOST_FORCEINLINE static bool try_take(key_ring& ring, std::int64_t tokens, lease& out) {
     if (tokens < 0 || !ring.try_take(tokens, out.grant_)) [[unlikely]] {
       return false;
     }
-    out.key_ = &ring.choose(out.grant_, {}, {}, out.counted_by_key_);
-    out.ring_ = &ring;
+    fill(ring, {}, 0, out);
     return true;
   }
   [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
     lease out;
     out.grant_ = g;
-    fill(ring, want, out);
+    fill(ring, want.needs, want.affinity, out);
     return out;
   }
   [[nodiscard]] static lease failed(tick back_in) noexcept {
@@ -57,8 +56,9 @@ public:
   }
 
 private:
-  static void fill(key_ring& ring, demand const& want, lease& out) noexcept {
-    out.key_ = &ring.choose(out.grant_, want.needs, want.affinity, out.counted_by_key_);
+  BOOST_FORCEINLINE static void fill(key_ring& ring, capability_set needs, std::uint64_t affinity,
+                                     lease& out) noexcept {
+    out.key_ = &ring.choose(out.grant_, needs, affinity, out.counted_by_key_);
     out.ring_ = &ring;
   }
 };

@@ -15,11 +15,13 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/container_hash/hash.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/result.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,6 +32,21 @@
 #include <vector>
 
 namespace rondo::http::detail {
+
+inline constexpr std::size_t block_size = 16 * 1024; // what one TLS record holds
+
+/// `from + d` without running over the end of time.
+[[nodiscard]] inline steady_time after(steady_time from, std::chrono::steady_clock::duration d) noexcept {
+  return d >= steady_time::max() - from ? steady_time::max() : from + d;
+}
+
+[[nodiscard]] inline bool is_cancelled(error_code ec) noexcept {
+  return ec == asio::error::operation_aborted;
+}
+
+[[nodiscard]] inline failure fail(error_code ec, bool written = false) noexcept {
+  return {ec, blame_of(ec), written};
+}
 
 /// What makes two requests share a connection. The TLS settings are missing because a client has only one.
 struct pool_key_view {

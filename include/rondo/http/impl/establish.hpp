@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <rondo/http/detail/client_core.hpp>
+#include <rondo/http/detail/connect_fsm.hpp>
+#include <rondo/http/detail/socks_fsm.hpp>
+#include <rondo/http/proxy.hpp>
+#include <rondo/http/tls.hpp>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ssl/error.hpp>
+
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace rondo::http::detail {
+
+// No local types or lambdas in the coroutines of this file: g++ 12 warns of them when the functions are not inline.
+
+/// A name resolution that may outlive the wait for it.
+struct lookup {
+  explicit lookup(asio::any_io_executor const& ex) : resolver{ex}, wake{ex, steady_time::max()} {}
+  tcp::resolver resolver;
+  asio::steady_timer wake;
+  error_code ec;
+  std::vector<tcp::endpoint> found;
+  bool done = false;
+};
+
+/// Waits for the resolver, but not longer than the limit: a lookup that is under way cannot be interrupted, so it is
+/// left behind.
+RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::string const& host, std::uint16_t port,
+                                                            std::vector<tcp::endpoint>& out) {
+  error_code ec;
+  auto const address = asio::ip::make_address(host, ec);
+  if (!ec) {
+    out.emplace_back(address, port);
+    co_return error_code{};
+  }
+  auto const shared = std::make_shared<lookup>(executor_);
+  shared->resolver.async_resolve(host, std::to_string(port), tcp::resolver::numeric_service,
+                                 [shared](error_code failed, tcp::resolver::results_type const& results) {
+                                   shared->ec = failed;
+                                   for (auto const& result : results) {
+                                     shared->found.push_back(result.endpoint());
+                                   }
+                                   shared->done = true;
+                                   shared->wake.cancel();
+                                 });
+  c.wake = &shared->wake;
+  auto const [waited] = co_await shared->wake.async_wait(as_result);
+  c.wake = nullptr;
+  if (!shared->done || c.expired) {
+    shared->resolver.cancel();
+    co_return c.verdict(waited);
+  }
+  out = std::move(shared->found);
+  co_return shared->ec;
+}
+
+/// Tries the addresses in turn; each gets its share of the time that is left.
+RONDO_DECL asio::awaitable<error_code> client_core::connect(connection& c, std::vector<tcp::endpoint> const& to) {
+  auto const end = c.limit;
+  auto const why = c.on_limit;
+  error_code ec = asio::error::host_not_found;
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    auto const left = to.size() - i;
+    if (left > 1 && end != steady_time::max()) {
+      auto const now = std::chrono::steady_clock::now();
+      set_limit(c, now + (end - now) / static_cast<std::chrono::steady_clock::rep>(left), why);
+    } else {
+      set_limit(c, end, why);
+    }
+    c.expired = false;
+    error_code ignored;
+    c.socket.close(ignored);
+    c.socket.open(to[i].protocol(), ec);
+    if (ec) {
+      continue;
+    }
+    c.socket.set_option(tcp::no_delay{true}, ignored);
+    std::tie(ec) = co_await c.socket.async_connect(to[i], as_result);
+    if (!ec && !c.expired) {
+      set_limit(c, end, why);
+      c.socket.non_blocking(true, ec);
+      co_return ec;
+    }
+    if (is_cancelled(ec) && !c.expired) {
+      break;
+    }
+  }
+  co_return c.verdict(ec);
+}
+
+template <class Machine> asio::awaitable<error_code> client_core::drive(connection& c, Machine& machine) {
+  error_code ec;
+  std::size_t n = 0;
+  for (;;) {
+    auto const action = machine.resume(ec, n);
+    switch (action.what) {
+    case tunnel_action::kind::write:
+      ec = co_await c.write(action.output);
+      n = action.output.size();
+      break;
+    case tunnel_action::kind::read: std::tie(ec, n) = co_await c.socket.async_read_some(action.input, as_result); break;
+    case tunnel_action::kind::done: co_return error_code{};
+    case tunnel_action::kind::fail: co_return action.ec;
+    }
+    if (c.expired) {
+      co_return c.verdict(ec);
+    }
+  }
+}
+
+/// Has the proxy connect to the origin.
+RONDO_DECL asio::awaitable<error_code> client_core::dig(connection& c, url const& to, proxy const& via) {
+  if (via.kind == proxy_kind::http) {
+    connect_fsm machine{to.authority(), via};
+    co_return co_await drive(c, machine);
+  }
+  error_code ec;
+  socks_destination destination{to.host, {}, to.port};
+  if (auto const literal = asio::ip::make_address(to.host, ec); !ec) {
+    destination.address = literal;
+  } else if (via.kind == proxy_kind::socks4 || via.kind == proxy_kind::socks5) {
+    std::vector<tcp::endpoint> found;
+    ec = co_await resolve(c, to.host, to.port, found);
+    if (ec || found.empty()) {
+      co_return c.expired || is_cancelled(ec) ? ec : make_error_code(error::resolve_failed);
+    }
+    // many a SOCKS server has no IPv6 at all
+    auto const v4 = std::find_if(found.begin(), found.end(), [](auto const& e) { return e.address().is_v4(); });
+    destination.address = (v4 != found.end() ? *v4 : found.front()).address();
+  }
+  if (via.kind == proxy_kind::socks4 || via.kind == proxy_kind::socks4a) {
+    socks4_fsm machine{destination, via};
+    co_return co_await drive(c, machine);
+  }
+  socks5_fsm machine{destination, via};
+  co_return co_await drive(c, machine);
+}
+
+RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url const& to, steady_time now) {
+  if (!options_.tls) {
+    auto made = make_tls_context();
+    if (!made) {
+      co_return made.error();
+    }
+    options_.tls = std::move(*made);
+  }
+  c.tls.emplace(c.socket, *options_.tls);
+  auto* const ssl = c.tls->native_handle();
+  auto name = to.host;
+  if (name.ends_with('.')) {
+    name.pop_back(); // certificates name hosts without it
+  }
+  static constexpr unsigned char http11[] = "\x08http/1.1";
+  SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
+  SSL_set_min_proto_version(ssl, TLS1_2_VERSION);
+  SSL_set_alpn_protos(ssl, http11, sizeof(http11) - 1);
+  // a host name is looked for among the alternative names only, never in the subject
+  SSL_set_hostflags(ssl, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  auto const ok = to.is_ip()
+                      ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1
+                      : SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+  if (!ok) {
+    co_return make_error_code(error::tls_handshake_failed);
+  }
+  c.entry.sessions.attach(ssl, now);
+  auto const [ec] = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
+  if (!ec && !c.expired) {
+    co_return error_code{};
+  }
+  if (c.expired || is_cancelled(ec)) {
+    co_return c.verdict(ec);
+  }
+  co_return make_error_code(SSL_get_verify_result(ssl) != X509_V_OK ? error::certificate_rejected
+                                                                    : error::tls_handshake_failed);
+}
+
+RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url const& to,
+                                                           exchange_options const& options, steady_time now) {
+  auto const* const via = options.via.get();
+  auto const end = after(now, options.connect_timeout);
+  auto const deadline_first = options.deadline <= end;
+  auto const slow = via != nullptr ? error::proxy_timeout : error::connect_timeout;
+  auto const unreachable = via != nullptr ? error::proxy_connect_failed : error::connect_failed;
+  set_limit(c, std::min(end, options.deadline), deadline_first ? error::deadline_exceeded : slow);
+
+  std::vector<tcp::endpoint> endpoints;
+  auto const& host = via != nullptr ? via->host : to.host;
+  auto ec = co_await resolve(c, host, via != nullptr ? via->port : to.port, endpoints);
+  if (ec) {
+    co_return fail(c.expired || is_cancelled(ec) ? ec
+                   : via != nullptr              ? make_error_code(unreachable)
+                                                 : make_error_code(error::resolve_failed));
+  }
+  if (!to.is_tls() && !options_.allow_plaintext) {
+    // a name that should be local is believed only when its addresses are
+    std::erase_if(endpoints, [](auto const& e) { return !e.address().is_loopback(); });
+    if (endpoints.empty()) {
+      co_return fail(make_error_code(error::plaintext_refused));
+    }
+  }
+  ec = co_await connect(c, endpoints);
+  if (ec == boost::system::errc::too_many_files_open || ec == boost::system::errc::too_many_files_open_in_system ||
+      ec == boost::system::errc::not_enough_memory || ec == boost::system::errc::no_buffer_space) {
+    co_return failure{make_error_code(error::no_resources), blame::nobody, false};
+  }
+  if (ec) {
+    co_return fail(c.expired || is_cancelled(ec) ? ec : make_error_code(unreachable));
+  }
+  if (via != nullptr) {
+    ec = co_await dig(c, to, *via);
+    if (ec) {
+      co_return fail(ec);
+    }
+  }
+  if (to.is_tls()) {
+    set_limit(c, c.limit, deadline_first ? error::deadline_exceeded : error::connect_timeout);
+    ec = co_await secure(c, to, now);
+    if (ec) {
+      auto failed = fail(ec);
+      if (via != nullptr && failed.who == blame::origin) {
+        failed.who = blame::path;
+      }
+      co_return failed;
+    }
+  }
+  c.written = c.answered = false; // the handshakes do not count
+  c.retire_at = after(now, via != nullptr && via->tunnel_age.count() > 0 ? via->tunnel_age : options_.max_age);
+  c.most_served = via != nullptr ? via->requests_per_tunnel : 0;
+  co_return failure{};
+}
+
+} // namespace rondo::http::detail
