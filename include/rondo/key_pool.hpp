@@ -65,13 +65,13 @@ struct balance_mark {
 /// token.
 class key_pool {
   template <class CompletionToken> auto initiate(detail::demand const& want, CompletionToken&& token) {
-    return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire<>{ring_},
-                                                                                 token, want);
+    return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire{ring_}, token,
+                                                                                 want);
   }
 
-  [[nodiscard]] auto wait(detail::demand const& want, detail::acquired& into) {
+  [[nodiscard]] auto wait(detail::acquisition& what) {
     return boost::asio::async_initiate<boost::asio::deferred_t const, void()>(
-        detail::initiate_acquire<detail::written_to>{ring_, {&into}}, boost::asio::deferred, want);
+        detail::initiate_acquisition{ring_, &what}, boost::asio::deferred);
   }
 
 public:
@@ -113,7 +113,9 @@ public:
   /// \code
   /// rondo::lease lease = co_await pool.acquire({.tokens = 200, .timeout = 2s});
   /// \endcode
-  [[nodiscard]] boost::asio::awaitable<lease> acquire(request const& r) { return acquire_impl(to_demand(r)); }
+  [[nodiscard]] boost::asio::awaitable<lease> acquire(request const& r) {
+    return acquire_impl(detail::acquisition{to_demand(r)});
+  }
   [[nodiscard]] boost::asio::awaitable<lease> acquire(std::int64_t tokens) { return acquire_impl(tokens); }
 
   /// The same with any completion token: `void(error_code, lease)`. The handler is never called from within this
@@ -257,28 +259,28 @@ private:
   // One coroutine frame each, small enough for Asio to recycle. An operation that is awaited as such needs no frame.
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
-    detail::acquired out;
-    if (!detail::lease_factory::try_take(*ring_, tokens, out.lease)) [[unlikely]] {
-      auto waiting = wait(to_demand({.tokens = tokens}), out);
+    detail::acquisition it;
+    if (!detail::lease_factory::try_take(*ring_, tokens, it.result)) [[unlikely]] {
+      it.want = to_demand({.tokens = tokens});
+      auto waiting = wait(it);
       co_await std::move(waiting);
-      throw_if_failed(out);
+      throw_if_failed(it);
     }
-    co_return std::move(out.lease);
+    co_return std::move(it.result);
   }
 
-  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::demand want) {
-    detail::acquired out;
-    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, out.lease)) [[unlikely]] {
-      auto waiting = wait(want, out);
+  [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::acquisition it) {
+    if (it.want.tokens < 0 || !detail::lease_factory::try_take(*ring_, it.want, it.result)) [[unlikely]] {
+      auto waiting = wait(it);
       co_await std::move(waiting);
-      throw_if_failed(out);
+      throw_if_failed(it);
     }
-    co_return std::move(out.lease);
+    co_return std::move(it.result);
   }
 
-  static void throw_if_failed(detail::acquired const& out) {
-    if (out.ec) {
-      throw acquire_error{out.ec, out.lease.retry_after()};
+  static void throw_if_failed(detail::acquisition const& it) {
+    if (it.ec) {
+      throw acquire_error{it.ec, it.result.retry_after()};
     }
   }
 

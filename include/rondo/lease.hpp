@@ -30,18 +30,14 @@ class lease_factory;
 /// allocate nothing and do not throw, except where said. What is told to subscribers of events and changes allocates.
 class [[nodiscard]] lease {
 public:
-  lease() noexcept {} // not defaulted: that would clear the whole object first, member by member or not
-  lease(lease&& other) noexcept
-      : ring_{std::exchange(other.ring_, nullptr)}, key_{other.key_}, grant_{other.grant_},
-        retry_after_{other.retry_after_}, counted_by_key_{other.counted_by_key_} {}
+  lease() noexcept { grant_.taken = detail::never; } // not defaulted: that would clear the whole object first
+  lease(lease&& other) noexcept : ring_{std::exchange(other.ring_, nullptr)}, key_{other.key_}, grant_{other.grant_} {}
   lease& operator=(lease&& other) noexcept {
     if (this != &other) {
       drop();
       ring_ = std::exchange(other.ring_, nullptr);
       key_ = other.key_;
       grant_ = other.grant_;
-      retry_after_ = other.retry_after_;
-      counted_by_key_ = other.counted_by_key_;
     }
     return *this;
   }
@@ -70,10 +66,10 @@ public:
   [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.what.tokens : 0; }
   /// In the empty lease of a failed `async_acquire`: time until a key is expected to serve, empty when unknown.
   [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept {
-    if (retry_after_ == detail::never) {
+    if (key_ || grant_.taken == detail::never) {
       return {};
     }
-    return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::nanoseconds{retry_after_});
+    return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::nanoseconds{grant_.taken});
   }
 
   /// The request leaves now: rates count it from here, if it was acquired with `request::unsent`.
@@ -94,7 +90,7 @@ public:
   /// The request never left: everything is given back, the request count too. Ends the lease.
   void refund() noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      if (counted_by_key_ || key_->removed.load()) {
+      if (grant_.counted_by_front || key_->removed.load()) {
         key_->requests.fetch_sub(1);
       }
       ring->refund(grant_);
@@ -151,9 +147,7 @@ private:
 
   detail::key_ring* ring_ = nullptr;
   detail::key_record* key_ = nullptr;
-  detail::grant grant_;
-  detail::tick retry_after_ = detail::never;
-  bool counted_by_key_ = false; ///< a refund must tell the key too
+  detail::grant grant_; ///< `taken` of one that never had a key is the time until a key is expected
 };
 
 } // namespace rondo

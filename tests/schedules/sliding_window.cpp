@@ -59,6 +59,12 @@ public:
     window_.give_back_unstarted(1);
   }
 
+  void give_back_all_unstarted() {
+    while (std::find(granted_.begin(), granted_.end(), never) != granted_.end()) {
+      give_back_unstarted();
+    }
+  }
+
   /// What must hold when no thread is at work: at `now` whatever is left can be had, and no more; and somebody who
   /// waits until he is told to try gets the whole window at last.
   void check_at_rest(tick now) {
@@ -143,6 +149,16 @@ struct give_back_and_take : counted_window {
   void check() { check_at_rest(part); }
 };
 
+/// Some count from now, others without end.
+struct take_and_take_unstarted : counted_window {
+  std::vector<std::function<void()>> threads{[this] { take(2, 0); }, [this] { take_unstarted(1, 0); },
+                                             [this] { take(1, part); }};
+  void check() {
+    give_back_all_unstarted();
+    check_at_rest(part);
+  }
+};
+
 /// One that has taken a unit is held up before it has noted when.
 struct one_is_held_up : counted_window {
   std::vector<std::function<void()>> threads{[this] { take(1, 0); }, [this] { take(2, leaves); },
@@ -191,6 +207,9 @@ BOOST_AUTO_TEST_CASE(a_unit_is_given_back_that_left_long_ago) {
 }
 BOOST_AUTO_TEST_CASE(a_unit_is_given_back_as_others_are_taken) {
   check_schedules<give_back_and_take>(3);
+}
+BOOST_AUTO_TEST_CASE(units_are_taken_as_others_are_for_later) {
+  check_schedules<take_and_take_unstarted>(3);
 }
 BOOST_AUTO_TEST_CASE(a_thread_is_held_up_after_it_has_taken) {
   check_schedules<one_is_held_up>(3);

@@ -192,7 +192,7 @@ public:
   void refund(grant& g) noexcept {
     table_.give_back(*g.from, g.what, g.counted_since);
     if (g.from_lane) {
-      lane_slots(g).give_back(*g.from_lane, g.what_of_lane, g.counted_since);
+      lane_slots(g).give_back(*g.from_lane, g.what_of_lane(), g.counted_since);
     }
     if (waiting_.load() != 0) {
       changed_.store(true); // rates have got units back: what is wanted of them may be there sooner
@@ -207,7 +207,7 @@ public:
     lazy_now at{clock()};
     table_.charge(s, g.what, 0, g.counted_since, at);
     if (g.from_lane) {
-      lane_slots(g).charge(*g.from_lane, g.what_of_lane, 0, g.counted_since, at);
+      lane_slots(g).charge(*g.from_lane, g.what_of_lane(), 0, g.counted_since, at);
     }
     if (what.what() != kind::rejected && what.what() != kind::too_large) {
       s.failures.fetch_add(1);
@@ -388,8 +388,8 @@ private:
     out.from_lane = nullptr;
     if (lane) [[unlikely]] {
       auto& in_lane = lane->slots[s.index];
-      out.what_of_lane = {.tokens = want.tokens, .unsent = want.unsent};
-      while (!lane->slots.reserve(in_lane, out.what_of_lane, now, disturbed, contended)) {
+      claim in_that{.tokens = want.tokens, .unsent = want.unsent};
+      while (!lane->slots.reserve(in_lane, in_that, now, disturbed, contended)) {
         disturbed = true;
         if (lane->slots.refuse(in_lane, refused, now)) {
           out.counted_since = now();
@@ -400,6 +400,8 @@ private:
         }
       }
       out.from_lane = &in_lane;
+      out.counted_in_lane = in_that.counted;
+      out.probes_lane = in_that.probe;
     }
     out.from = &s;
     out.in = want.in;
@@ -424,12 +426,12 @@ private:
       return answer::unclear;
     }
     auto& wheel = turn_.mine();
-    auto const i = turn_.next_in_turn(wheel, table_.ready());
+    auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
     if (i == candidates::none) [[unlikely]] {
       return answer::refused;
     }
     auto& s = table_[i];
-    table_.prefetch_ahead(s);
+    table_.prefetch_after(i, (wheel.at.load() & 63) == 0);
     out.what.tokens = tokens;
     auto now = recent();
     bool disturbed = false;
@@ -447,10 +449,8 @@ private:
     }
     out.from = &s;
     out.in = &lanes_.unnamed();
-    if (out.what.counted != 0) {
-      out.taken = now();
-      out.counted_since = out.taken;
-    }
+    out.taken = out.what.counted != 0 ? now() : 0;
+    out.counted_since = out.taken;
     return answer::taken;
   }
 
@@ -766,7 +766,7 @@ private:
   }
 
   void fail(waiter& w, outlook const& seen, tick now, waiter*& done) noexcept {
-    w.ec = why_not(w.want, seen, now);
+    w.failed = why_not(w.want, seen, now);
     if (auto const back_at = seen.return_at(now); back_at != never) {
       w.back_in = std::max<tick>(back_at - now, 0);
     }
@@ -796,8 +796,7 @@ private:
 
   // --- the ends of a lease
 
-  static void start(slot_type& s, table_type& t, claim& c, tick at) noexcept {
-    c.unsent = false;
+  static void start(slot_type& s, table_type& t, claim const& c, tick at) noexcept {
     if (c.counted != 0) {
       t.start(s, c, at);
     }
@@ -809,9 +808,10 @@ private:
       return;
     }
     g.counted_since = now();
+    g.what.unsent = false;
     start(*g.from, table_, g.what, g.counted_since);
     if (g.from_lane) {
-      start(*g.from_lane, lane_slots(g), g.what_of_lane, g.counted_since);
+      start(*g.from_lane, lane_slots(g), g.what_of_lane(), g.counted_since);
     }
   }
 
@@ -822,7 +822,7 @@ private:
     auto const near = table_.charge(s, g.what, actual, g.counted_since, at);
     auto succeeded = succeed(s, table_, g.taken);
     if (g.from_lane) {
-      lane_slots(g).charge(*g.from_lane, g.what_of_lane, actual, g.counted_since, at);
+      lane_slots(g).charge(*g.from_lane, g.what_of_lane(), actual, g.counted_since, at);
       succeeded = succeed(*g.from_lane, lane_slots(g), g.taken) || succeeded;
     }
     end_overload(*g.in);
@@ -852,7 +852,7 @@ private:
     auto& s = *g.from;
     hold();
     if (g.from_lane) {
-      free(*g.from_lane, lane_slots(g), g.what_of_lane);
+      free(*g.from_lane, lane_slots(g), g.what_of_lane());
       changed_.store(true); // the head may no longer wait for its lane, but for the account
     }
     if ((free(s, table_, g.what) & gate::closed) == 0) {

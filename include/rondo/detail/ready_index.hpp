@@ -76,7 +76,7 @@ public:
     if (auto const near = next_near(from); near != npos) [[likely]] {
       return near;
     }
-    return leaf_of(from) ? climb(from >> 6) : npos;
+    return !empty() && leaf_of(from) ? climb(from >> 6) : npos;
   }
   /// The same, if it stands in the same word.
   [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_near(std::uint32_t from) const noexcept {

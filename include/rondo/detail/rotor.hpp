@@ -48,7 +48,7 @@ struct candidates {
 /// Picks the next slot by a strategy. Remembers where it stands, and nothing about the slots.
 ///
 /// Any thread. Threads that turned one wheel would pass its cache line to and fro on every pick, so there are several;
-/// when two of them meet at one slot, one jumps away, or they would march in step from then on.
+/// when two of them meet at one slot, one goes away, or they would march in step from then on.
 class rotor {
 public:
   /// Where the next pick starts to look: a hint, on which nobody relies. It is stored relaxed, and pairs with nothing.
@@ -56,13 +56,7 @@ public:
     std::atomic<std::uint32_t> at{0};
   };
   /// The wheel of this thread under `strategy::round_robin`.
-  [[nodiscard]] wheel& mine() noexcept {
-    static constinit thread_local std::uint8_t number = unknown; // of the wheel, for all pools
-    if (number == unknown) [[unlikely]] {
-      number = static_cast<std::uint8_t>(mixed(reinterpret_cast<std::uintptr_t>(&number)) % wheels);
-    }
-    return wheels_[number];
-  }
+  [[nodiscard]] BOOST_FORCEINLINE wheel& mine() noexcept { return wheels_[my_number()]; }
 
   /// Calls `take(slot number, contended)` for one candidate after the other, the best first, until it returns true.
   /// Every candidate gets its chance.
@@ -99,34 +93,48 @@ public:
 
   /// The next candidate, wherever the wheel stands; `none` if there is none at all. Threads rotate through blocks of 64
   /// slots, and take one block after the other from all: so each slot has its turn, and seldom two threads at once.
-  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready) noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready,
+                                                             std::uint32_t slots) noexcept {
     auto const at = w.at.load();
-    auto const i = (at & 63) != 0 ? ready.next_near(at) : candidates::none;
-    return i != candidates::none ? i : first_of_next_block(ready);
+    auto const i = at % block != 0 ? ready.next_near(at) : candidates::none;
+    return i != candidates::none ? i : first_of_next_block(ready, slots);
   }
 
-  /// Where a thread goes on that met another one at a slot.
-  [[nodiscard]] BOOST_NOINLINE std::uint32_t elsewhere(std::uint32_t here, std::uint32_t slots) noexcept {
-    return elsewhere(mine(), here, slots);
+  /// Where a thread goes on that met another one at a slot: with the next block, or if there is but one, somewhere in
+  /// it.
+  [[nodiscard]] BOOST_NOINLINE static std::uint32_t elsewhere(std::uint32_t here, std::uint32_t slots) noexcept {
+    return slots > block ? (here | (block - 1)) + 1
+                         : static_cast<std::uint32_t>(mixed(here ^ std::uint64_t{my_number()} << 32) % slots);
   }
 
 private:
   using slot_type = slot<std::atomic>;
 
-  [[nodiscard]] BOOST_NOINLINE std::uint32_t first_of_next_block(ready_index<> const& ready) noexcept {
-    auto const block = next_block_.fetch_add(1);
-    auto i = block <= ready_index<>::capacity / 64 ? ready.next(block * 64) : candidates::none;
-    if (i == candidates::none) {
-      i = ready.next(0);
+  /// Threads are numbered as they come, so that a few of them never share a wheel.
+  [[nodiscard]] BOOST_FORCEINLINE static std::uint32_t my_number() noexcept {
+    static constinit thread_local std::uint32_t number = wheels;
+    if (number == wheels) [[unlikely]] {
+      static constinit std::atomic<std::uint32_t> threads{0};
+      number = threads.fetch_add(1) % wheels;
     }
-    if (i / 64 != block) {
-      next_block_.store(i == candidates::none ? 0 : i / 64 + 1);
-    }
-    return i;
+    return number;
   }
 
-  [[nodiscard]] static std::uint32_t elsewhere(wheel const& w, std::uint32_t here, std::uint32_t slots) noexcept {
-    return static_cast<std::uint32_t>(mixed(here ^ reinterpret_cast<std::uintptr_t>(&w)) % slots);
+  [[nodiscard]] BOOST_NOINLINE std::uint32_t first_of_next_block(ready_index<> const& ready,
+                                                                 std::uint32_t slots) noexcept {
+    if (ready.empty()) {
+      return candidates::none;
+    }
+    if (slots <= block) {
+      return ready.next(0);
+    }
+    auto const mine = next_block_.fetch_add(1) % ((slots - 1) / block + 1);
+    auto const near = ready.next(mine * block);
+    auto const i = near != candidates::none ? near : ready.next(0);
+    if (i / block != mine) { // those between are empty, and need not be looked at again in this round
+      next_block_.store(i == candidates::none ? 0 : i / block + 1);
+    }
+    return i;
   }
 
   /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
@@ -154,7 +162,7 @@ private:
     }
     auto next = i + step;
     if (contended && step != 0) [[unlikely]] {
-      next = elsewhere(w, next, from.accounts.size());
+      next = elsewhere(i, from.accounts.size());
     }
     if (next != start) {
       w.at.store(next, std::memory_order_relaxed);
@@ -230,8 +238,8 @@ private:
   }
 
   static constexpr std::size_t most_compared = 32;
-  static constexpr std::uint8_t wheels = 16;
-  static constexpr std::uint8_t unknown = wheels;
+  static constexpr std::uint32_t wheels = 16;
+  static constexpr std::uint32_t block = 64; ///< a word of the ready index
 
   std::array<wheel, wheels> wheels_;
   alignas(64) std::atomic<std::uint32_t> next_block_{0};

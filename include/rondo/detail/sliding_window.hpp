@@ -3,6 +3,8 @@
 
 #include <rondo/detail/tick.hpp>
 
+#include <boost/config.hpp>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -17,69 +19,48 @@ namespace rondo::detail {
 /// ever granted too early. The guard (1 % of the period, at most 1 s) is there because arrival at the provider
 /// jitters.
 ///
-/// `used` grows before a part does and shrinks after it: between the two it is too large, never too small. A thread
-/// that stalls in between strands its units for another period at worst.
+/// The part that goes on is counted in `current_`, which is all that most grants touch; parts that are over stand in
+/// the ring, and `older_` is their sum. Units that go from one word to another are added there before they are taken
+/// away here: between the two there are too many, never too few. A thread that stalls in between strands its units for
+/// another period at worst.
 ///
 /// All functions: any thread.
-template <template <class> class Atomic = std::atomic> class sliding_window {
+template <template <class> class Atomic = std::atomic> class alignas(64) sliding_window {
 public:
   /// `limit` 0 = no limit: units are counted, so that a later limit knows of them.
-  sliding_window(std::uint32_t limit, tick period) noexcept
-      : limit_{limit}, part_{period / parts}, guard_{std::min<tick>(period / 100, one_second)} {}
+  sliding_window(std::uint32_t limit, tick period) noexcept : limit_{limit}, part_{period / parts} {}
 
   [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(); }
   void set_limit(std::uint32_t limit) noexcept { limit_.store(limit); }
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
-    auto const most = limit();
     auto const part = part_at(now);
-    auto head = head_.load();
-    if (expired_at(now, part) > epoch_of(head)) {
-      expire(now);
-      head = head_.load();
+    if (epoch_of(current_.load()) < part) [[unlikely]] {
+      begin(part);
     }
-    auto taken = n;
-    do {
-      if (most == 0) {
-        taken = std::min(n, ~count_of(head)); // without a limit nobody is refused: counted as far as there is room
-      } else if (std::uint64_t{count_of(head)} + n > most) {
-        return false;
-      }
-    } while (!head_.compare_exchange_weak(head, head + taken));
-    if (!later) {
-      record(part, taken);
+    if (auto const last = expired_at(now, part); last > epoch_of(older_.load())) [[unlikely]] {
+      expire(last);
     }
-    return true;
+    return later ? take_later(n) : take(n);
   }
 
   /// Units taken with `later` count from `now`.
-  void start(std::uint32_t n, tick now) noexcept { record(part_at(now), n); }
+  void start(std::uint32_t n, tick now) noexcept {
+    force(n, now);
+    shrink(n, 0);
+  }
 
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
   void force(std::uint32_t n, tick now) noexcept {
-    auto head = head_.load();
-    std::uint32_t added = 0;
-    do {
-      added = std::min(n, ~count_of(head));
-    } while (!head_.compare_exchange_weak(head, head + added));
-    record(part_at(now), added);
+    begin(part_at(now));
+    auto current = current_.load();
+    while (!current_.compare_exchange_weak(current, current + std::min(n, ~count_of(current)))) {
+    }
   }
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
-  void give_back(std::uint32_t n, tick since) noexcept {
-    auto const number = part_at(since);
-    auto& part = ring_[number % ring];
-    auto seen = part.load();
-    std::uint32_t back = 0;
-    do {
-      if (epoch_of(seen) != number) {
-        return;
-      }
-      back = std::min(n, count_of(seen));
-    } while (back != 0 && !part.compare_exchange_weak(seen, seen - back));
-    shrink(back, 0);
-  }
+  void give_back(std::uint32_t n, tick since) noexcept { give_back_to(part_at(since), n); }
 
   /// Gives back units that were taken with `later` and never started.
   void give_back_unstarted(std::uint32_t n) noexcept { shrink(n, 0); }
@@ -94,13 +75,15 @@ public:
     if (n > most) {
       return never;
     }
-    auto const used = std::uint64_t{count_of(head_.load())};
+    auto const current = current_.load(); // before the sum of the others, which grows first
+    auto const used = std::uint64_t{count_of(current)} + count_of(older_.load());
     if (used + n <= most) {
       return now;
     }
     auto missing = used + n - most;
-    std::array<std::uint64_t, ring> counted{};
+    std::array<std::uint64_t, ring + 1> counted{};
     std::transform(ring_.begin(), ring_.end(), counted.begin(), [](auto const& part) { return part.load(); });
+    counted.back() = current;
     std::sort(counted.begin(), counted.end()); // the part's number stands in the upper half
     for (auto const part : counted) {
       if (count_of(part) >= missing) {
@@ -117,8 +100,8 @@ private:
   static constexpr std::uint32_t ring = 20;
   static constexpr tick one_second = 1'000'000'000;
 
-  // Both words: number of a part in the upper half, units in the lower. In the head the number is that of the newest
-  // part that has left the window.
+  // All words: number of a part in the upper half, units in the lower. In the sum of the older parts the number is that
+  // of the newest part that has left the window.
   [[nodiscard]] static constexpr std::uint32_t epoch_of(std::uint64_t word) noexcept {
     return static_cast<std::uint32_t>(word >> 32);
   }
@@ -141,17 +124,97 @@ private:
                                             : t / part_;
     return static_cast<std::uint32_t>(whole + 32);
   }
-  [[nodiscard]] std::uint32_t expired_at(tick t) const noexcept { return expired_at(t, part_at(t)); }
-  /// The same when the part is known: the guard is shorter than a part.
+  [[nodiscard]] tick guard() const noexcept { return std::min<tick>(part_ * parts / 100, one_second); }
+  /// The newest part that has left the window at `t`, which is in `part`: the guard is shorter than a part.
   [[nodiscard]] std::uint32_t expired_at(tick t, std::uint32_t part) const noexcept {
     auto const began = (tick{part} - 32) * part_;
-    return part - (t - began >= guard_ ? parts + 1 : parts + 2);
+    return part - (t - began >= guard() ? parts + 1 : parts + 2);
   }
   [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
-    return (tick{part} - 32 + parts + 1) * part_ + guard_;
+    return (tick{part} - 32 + parts + 1) * part_ + guard();
   }
 
+  /// Units in the window above `most`, when the part that goes on has `current`.
+  [[nodiscard]] bool exceeds(std::uint32_t most, std::uint64_t current, std::uint32_t more) const noexcept {
+    return most != 0 && std::uint64_t{count_of(older_.load())} + count_of(current) + more > most;
+  }
+
+  [[nodiscard]] bool take(std::uint32_t n) noexcept {
+    auto const most = limit();
+    auto current = current_.load();
+    for (;;) {
+      if (exceeds(most, current, n)) {
+        return false;
+      }
+      auto const taken = std::min(n, ~count_of(current)); // without a limit: counted as far as there is room
+      if (!current_.compare_exchange_weak(current, current + taken)) {
+        continue;
+      }
+      if (!exceeds(most, current, taken)) [[likely]] {
+        return true;
+      }
+      give_back_to(epoch_of(current), taken); // somebody took for later in the same moment
+      current = current_.load();
+    }
+  }
+
+  [[nodiscard]] bool take_later(std::uint32_t n) noexcept {
+    auto const most = limit();
+    for (;;) {
+      if (exceeds(most, current_.load(), n)) {
+        return false;
+      }
+      auto const taken = grow(n);
+      if (!exceeds(most, current_.load(), 0)) {
+        return true;
+      }
+      shrink(taken, 0);
+    }
+  }
+
+  /// Makes `part` the one that goes on, unless a later one does.
+  BOOST_NOINLINE void begin(std::uint32_t part) noexcept {
+    auto current = current_.load();
+    while (epoch_of(current) < part) {
+      auto const moved = grow(count_of(current));
+      if (current_.compare_exchange_weak(current, pack(part, 0))) {
+        record(epoch_of(current), moved);
+        return;
+      }
+      shrink(moved, 0);
+    }
+  }
+
+  void give_back_to(std::uint32_t number, std::uint32_t n) noexcept {
+    auto current = current_.load();
+    while (epoch_of(current) == number) {
+      if (current_.compare_exchange_weak(current, current - std::min(n, count_of(current)))) {
+        return;
+      }
+    }
+    auto& part = ring_[number % ring];
+    auto seen = part.load();
+    std::uint32_t back = 0;
+    do {
+      if (epoch_of(seen) != number) {
+        return;
+      }
+      back = std::min(n, count_of(seen));
+    } while (back != 0 && !part.compare_exchange_weak(seen, seen - back));
+    shrink(back, 0);
+  }
+
+  /// Notes a part that is over; it may have left the window meanwhile.
   void record(std::uint32_t part, std::uint32_t n) noexcept {
+    if (n != 0) {
+      add_to_ring(part, n);
+      if (auto const last = epoch_of(older_.load()); part <= last) {
+        shrink(collect(last), 0);
+      }
+    }
+  }
+
+  void add_to_ring(std::uint32_t part, std::uint32_t n) noexcept {
     auto& here = ring_[part % ring];
     auto seen = here.load();
     for (;;) {
@@ -168,8 +231,14 @@ private:
     }
   }
 
-  void expire(tick now) noexcept {
-    auto const last = expired_at(now);
+  /// Lets the parts up to `last` leave the window.
+  BOOST_NOINLINE void expire(std::uint32_t last) noexcept {
+    shrink(collect(last), last);
+    shrink(collect(last), 0); // whoever notes an old part from here on sees that it should have left
+  }
+
+  /// Empties the parts up to `last`, and returns what was in them.
+  [[nodiscard]] std::uint32_t collect(std::uint32_t last) noexcept {
     std::uint32_t freed = 0;
     for (auto& part : ring_) {
       auto seen = part.load();
@@ -180,21 +249,32 @@ private:
         }
       }
     }
-    shrink(freed, last);
+    return freed;
+  }
+
+  /// Returns how many there was room for: fewer only if there are billions of them.
+  std::uint32_t grow(std::uint32_t n) noexcept {
+    auto older = older_.load();
+    std::uint32_t added = 0;
+    do {
+      added = std::min(n, ~count_of(older));
+    } while (added != 0 && !older_.compare_exchange_weak(older, older + added));
+    return added;
   }
 
   void shrink(std::uint32_t n, std::uint32_t expired) noexcept {
-    auto head = head_.load();
+    auto older = older_.load();
     std::uint64_t next = 0;
     do {
-      next = pack(std::max(epoch_of(head), expired), count_of(head) - std::min(n, count_of(head)));
-    } while (next != head && !head_.compare_exchange_weak(head, next));
+      next = pack(std::max(epoch_of(older), expired), count_of(older) - std::min(n, count_of(older)));
+    } while (next != older && !older_.compare_exchange_weak(older, next));
   }
 
-  Atomic<std::uint64_t> head_{0};
+  // three cache lines, of which most grants touch the first
+  Atomic<std::uint64_t> current_{0};
+  Atomic<std::uint64_t> older_{0};
   Atomic<std::uint32_t> limit_;
   tick part_;
-  tick guard_;
   std::array<Atomic<std::uint64_t>, ring> ring_{};
 };
 

@@ -88,11 +88,19 @@ public:
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
-  /// Has the line of a slot fetched that will be wanted soon, in time even if another processor has it.
-  BOOST_FORCEINLINE static void prefetch_ahead(slot_type const& s) noexcept {
-#if defined(__GNUC__)
-    __builtin_prefetch(&s + 8, 1); // past the last one it fetches something else: no harm
-#endif
+  /// Has the lines of slots fetched that will be wanted soon, in time even if another processor has them: those after a
+  /// first one of 64, up to the last of the 64; what follows may be another thread's.
+  BOOST_FORCEINLINE void prefetch_after(std::uint32_t index, bool first) const noexcept {
+    constexpr std::uint32_t distance = 8;
+    auto const* const s = &slots_[index];
+    if (first) [[unlikely]] {
+      for (std::uint32_t n = 1; n < distance; ++n) {
+        prefetch(s + n);
+      }
+    }
+    if ((index & 63) < 64 - distance) {
+      prefetch(s + distance);
+    }
   }
   /// The slots that are worth a try.
   [[nodiscard]] ready_index<Atomic> const& ready() const noexcept { return ready_; }
@@ -567,6 +575,16 @@ public:
 private:
   static constexpr std::uint64_t finished = std::uint64_t{1} << 32; ///< transitions that are over
   static constexpr std::uint64_t under_way = finished - 1;
+
+  BOOST_FORCEINLINE static void prefetch(slot_type const* s) noexcept { // past the last one it does no harm
+#if defined(__GNUC__) && defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(*reinterpret_cast<char const*>(s))); // to be written, unlike the built-in
+#elif defined(__GNUC__)
+    __builtin_prefetch(s, 1);
+#else
+    static_cast<void>(s);
+#endif
+  }
 
   class transition {
   public:

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -36,9 +37,13 @@ struct grant {
   slot<std::atomic>* from_lane = nullptr; ///< null when the lane has no table of its own
   lane* in = nullptr;
   claim what;
-  claim what_of_lane;
-  tick taken = 0; ///< 0 if no clock had to be read: then the slot was neither resting nor rated
+  std::uint8_t counted_in_lane = 0; ///< what the claim of the lane's slot has other than `what`
+  bool probes_lane = false;
+  bool counted_by_front = false; ///< the front's own
+  tick taken = 0;                ///< 0 if no clock had to be read: then the slot was neither resting nor rated
   tick counted_since = 0;
+
+  [[nodiscard]] claim what_of_lane() const noexcept { return {what.tokens, counted_in_lane, what.unsent, probes_lane}; }
 };
 
 /// A parked request. The line refers to it until `complete` is called or `pool_core::cancel` returned true.
@@ -47,8 +52,8 @@ public:
   demand want;
   // the answer: a grant, or an error and when to come back
   grant got;
-  error_code ec;
   tick back_in = never;
+  std::optional<error> failed;
   bool aborted = false;
 
   /// Called once, without any lock held, by whichever thread freed the capacity. Must not block.

@@ -12,8 +12,9 @@
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/config.hpp>
 
 #include <cstdint>
@@ -51,14 +52,14 @@ public:
   }
   [[nodiscard]] static lease failed(tick back_in) noexcept {
     lease out;
-    out.retry_after_ = back_in;
+    out.grant_.taken = back_in;
     return out;
   }
 
 private:
   BOOST_FORCEINLINE static void fill(key_ring& ring, capability_set needs, std::uint64_t affinity,
                                      lease& out) noexcept {
-    out.key_ = &ring.choose(out.grant_, needs, affinity, out.counted_by_key_);
+    out.key_ = &ring.choose(out.grant_, needs, affinity, out.grant_.counted_by_front);
     out.ring_ = &ring;
   }
 };
@@ -69,16 +70,17 @@ struct as_arguments {
     std::forward<Handler>(handler)(ec, std::move(result));
   }
 };
-/// Written to where a coroutine waits for it: one copy, and it can see the lease before it throws.
-struct acquired {
-  rondo::lease lease;
-  error_code ec;
+/// What a coroutine waits for, in its frame: the lease is copied once, and can be seen before it throws.
+struct acquisition {
+  demand want{};
+  lease result{};
+  error_code ec{};
 };
 struct written_to {
-  acquired* target;
+  acquisition* target;
   template <class Handler> void operator()(Handler&& handler, error_code ec, lease&& result) const {
     target->ec = ec;
-    target->lease = std::move(result);
+    target->result = std::move(result);
     std::forward<Handler>(handler)();
   }
 };
@@ -91,6 +93,8 @@ struct written_to {
 template <class Handler, class Told> class wait_operation final : public waiter {
 public:
   using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
+  using tracked_executor = std::decay_t<decltype(boost::asio::prefer(
+      std::declval<executor_type const&>(), boost::asio::execution::outstanding_work.tracked))>;
   using allocator_type = boost::asio::associated_allocator_t<Handler>;
 
   static void start(key_ring& ring, Handler&& handler, demand const& wanted, Told told) {
@@ -107,8 +111,7 @@ public:
 
   void complete() noexcept override {
     auto const allocator = boost::asio::get_associated_allocator(handler_);
-    auto const executor = work_.get_executor();
-    boost::asio::post(executor, boost::asio::bind_allocator(allocator, deliver{this}));
+    boost::asio::post(executor_, boost::asio::bind_allocator(allocator, deliver{this}));
   }
 
 private:
@@ -145,16 +148,17 @@ private:
     void operator()() {
       auto* const op = std::exchange(op_, nullptr);
       op->forget_cancellation();
-      error_code ec = op->ec;
+      error_code ec;
       lease result;
       if (op->aborted) {
         ec = boost::asio::error::operation_aborted;
-      } else if (ec) {
+      } else if (op->failed) {
+        ec = *op->failed;
         result = lease_factory::failed(op->back_in);
       } else {
         result = lease_factory::make(op->ring_, op->got, op->want);
       }
-      auto const work = std::move(op->work_);
+      auto const work = std::move(op->executor_);
       auto const allocator = boost::asio::get_associated_allocator(op->handler_);
       auto handler = std::move(op->handler_);
       auto const told = op->told_;
@@ -172,7 +176,8 @@ private:
 
   wait_operation(key_ring& ring, Handler&& handler, Told told)
       : ring_{ring}, handler_{std::move(handler)}, told_{told},
-        work_{boost::asio::get_associated_executor(handler_, ring.get_executor())} {
+        executor_{boost::asio::prefer(boost::asio::get_associated_executor(handler_, ring.get_executor()),
+                                      boost::asio::execution::outstanding_work.tracked)} {
     ring_.hold(); // a cancellation may come after the pool is gone
   }
 
@@ -208,44 +213,62 @@ private:
   key_ring& ring_;
   Handler handler_;
   [[no_unique_address]] Told told_;
-  boost::asio::executor_work_guard<executor_type> work_;
+  tracked_executor executor_; ///< the handler's; its context does not run out of work meanwhile
 };
 
 /// What `async_acquire` does when it is initiated.
-template <class Told = as_arguments> class initiate_acquire {
+class initiate_acquire {
 public:
   using executor_type = boost::asio::any_io_executor;
 
-  explicit initiate_acquire(key_ring* ring, Told told = {}) noexcept : ring_{ring}, told_{told} {}
+  explicit initiate_acquire(key_ring* ring) noexcept : ring_{ring} {}
   [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
 
-  template <class Handler> void operator()(Handler&& handler, demand const& want) const {
+  template <class Handler, class Told = as_arguments>
+  void operator()(Handler&& handler, demand const& want, Told told = {}) const {
     if (want.tokens < 0) {
-      post_result(std::forward<Handler>(handler), error::invalid_argument, lease{});
+      post_result(std::forward<Handler>(handler), error::invalid_argument, lease{}, told);
       return;
     }
     if (lease ready; lease_factory::try_take(*ring_, want, ready)) {
-      post_result(std::forward<Handler>(handler), {}, std::move(ready));
+      post_result(std::forward<Handler>(handler), {}, std::move(ready), told);
       return;
     }
     ring_->found_nothing();
     using own = std::decay_t<Handler>; // it may be an lvalue that the caller keeps
-    wait_operation<own, Told>::start(*ring_, own(std::forward<Handler>(handler)), want, told_);
+    wait_operation<own, Told>::start(*ring_, own(std::forward<Handler>(handler)), want, told);
   }
 
 private:
-  template <class Handler> void post_result(Handler&& handler, error_code ec, lease result) const {
+  template <class Handler, class Told>
+  void post_result(Handler&& handler, error_code ec, lease result, Told told) const {
     auto const executor = boost::asio::get_associated_executor(handler, ring_->get_executor());
     auto const allocator = boost::asio::get_associated_allocator(handler);
     boost::asio::post(executor,
                       boost::asio::bind_allocator(allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)),
-                                                              told = told_, ec, result = std::move(result)]() mutable {
+                                                              told, ec, result = std::move(result)]() mutable {
                         told(std::move(h), ec, std::move(result));
                       }));
   }
 
   key_ring* ring_;
-  [[no_unique_address]] Told told_;
+};
+
+/// The same for a coroutine. What it wants stays in its frame.
+class initiate_acquisition {
+public:
+  using executor_type = boost::asio::any_io_executor;
+
+  initiate_acquisition(key_ring* ring, acquisition* what) noexcept : ring_{ring}, what_{what} {}
+  [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
+
+  template <class Handler> void operator()(Handler&& handler) const {
+    initiate_acquire{ring_}(std::forward<Handler>(handler), what_->want, written_to{what_});
+  }
+
+private:
+  key_ring* ring_;
+  acquisition* what_;
 };
 
 } // namespace rondo::detail
