@@ -137,9 +137,9 @@ struct give_back_what_left : counted_window {
   std::vector<std::function<void()>> threads{[this] { give_back(0); },
                                              [this] {
                                                take(1, reused);
-                                               take(1, reused);
+                                               take(1, reused + part); // now the other one's part is over
                                              }};
-  void check() { check_at_rest(reused); }
+  void check() { check_at_rest(reused + part); }
 };
 
 struct give_back_and_take : counted_window {
