@@ -319,7 +319,7 @@ public:
   void park(slot_type& s, tick now) noexcept {
     transition const here{transitions_};
     s.gate.fetch_or(gate::parked);
-    if (reconsider(s, now)) {
+    if (look_again(s, now)) {
       return;
     }
     ready_.clear(s.index);
@@ -330,41 +330,13 @@ public:
 
   void unpark(slot_type& s) noexcept {
     transition const here{transitions_};
-    s.gate.fetch_and(~gate::parked);
-    if (pending_.test(s.index)) {
-      pending_.clear(s.index);
-      if ((s.gate.load() & gate::parked) != 0) {
-        pending_.set(s.index); // parked again meanwhile, perhaps for a lease to end
-      }
-    }
-    ready_.set(s.index);
+    bring_back(s);
   }
 
   /// Something about a parked slot has changed: puts it back, or notes when to look again. True if it is back.
   bool reconsider(slot_type& s, tick now) noexcept {
     transition const here{transitions_}; // what two threads note at once is not to be found before both are done
-    auto seen = available(s, 1, now);
-    for (;;) {
-      if (seen.ready(now)) {
-        unpark(s);
-        return true;
-      }
-      if (seen.on_event || seen.sooner_at != never) {
-        pending_.set(s.index);
-      }
-      if (seen.on_event || seen.at == never) {
-        return false;
-      }
-      returns_.push(s, seen.at);
-      auto const again = available(s, 1, now); // another thread may have written a later time meanwhile
-      if (again.on_event || again.sooner_at != never) {
-        pending_.set(s.index);
-      }
-      if (!again.ready(now) && (again.on_event || again.at >= seen.at)) {
-        return false;
-      }
-      seen = again;
-    }
+    return look_again(s, now);
   }
 
   /// What is to be handed to the functions that want to know the time: a slot that has to do with none makes do
@@ -599,6 +571,42 @@ private:
 
   [[nodiscard]] static wall_time from_ns(std::int64_t ns) noexcept {
     return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
+  }
+
+  void bring_back(slot_type& s) noexcept {
+    s.gate.fetch_and(~gate::parked);
+    if (pending_.test(s.index)) {
+      pending_.clear(s.index);
+      if ((s.gate.load() & gate::parked) != 0) {
+        pending_.set(s.index); // parked again meanwhile, perhaps for a lease to end
+      }
+    }
+    ready_.set(s.index);
+  }
+
+  [[nodiscard]] bool look_again(slot_type& s, tick now) noexcept {
+    auto seen = available(s, 1, now);
+    for (;;) {
+      if (seen.ready(now)) {
+        bring_back(s);
+        return true;
+      }
+      if (seen.on_event || seen.sooner_at != never) {
+        pending_.set(s.index);
+      }
+      if (seen.on_event || seen.at == never) {
+        return false;
+      }
+      returns_.push(s, seen.at);
+      auto const again = available(s, 1, now); // another thread may have written a later time meanwhile
+      if (again.on_event || again.sooner_at != never) {
+        pending_.set(s.index);
+      }
+      if (!again.ready(now) && (again.on_event || again.at >= seen.at)) {
+        return false;
+      }
+      seen = again;
+    }
   }
 
   /// Returns the time of the reset, for which `renewing` stands until it is put back. Held for moments only.
