@@ -71,6 +71,10 @@ BOOST_AUTO_TEST_CASE(gateway_config) {
   run_corpus("gateway_config", fuzz::gateway_config);
 }
 
+BOOST_AUTO_TEST_CASE(http_answer) {
+  run_corpus("http_answer", fuzz::http_answer);
+}
+
 BOOST_AUTO_TEST_CASE(provider_answers) {
   run_corpus("provider_answers", fuzz::provider_answers);
 }

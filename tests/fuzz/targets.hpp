@@ -11,6 +11,7 @@ void connect_reply(std::string_view input);
 void csv(std::string_view input);
 void dotenv(std::string_view input);
 void gateway_config(std::string_view input);
+void http_answer(std::string_view input);
 void provider_answers(std::string_view input);
 void reset_formats(std::string_view input);
 void socks_reply(std::string_view input);
