@@ -21,6 +21,10 @@ if(RONDO_SANITIZE)
   endif()
 endif()
 
+if(RONDO_BUILD_FUZZERS)
+  target_compile_options(rondo_build_settings INTERFACE -fsanitize=fuzzer-no-link) # counts what was reached
+endif()
+
 # The headers that cost most, compiled once and shared by every program.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "")
 add_library(rondo_pch OBJECT ${CMAKE_BINARY_DIR}/pch.cpp)

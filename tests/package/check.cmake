@@ -12,9 +12,11 @@ file(REMOVE_RECURSE ${WORK})
 run("install" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
 
 run("configuring with find_package" ${CMAKE_COMMAND} -G Ninja -S ${project} -B ${WORK}/installed
-    -DCMAKE_PREFIX_PATH=${WORK}/prefix -DRONDO_WANTED=${VERSION})
+    -DCMAKE_PREFIX_PATH=${WORK}/prefix -DRONDO_WANTED=${VERSION} -DREQUESTS=ON)
 run("building with find_package" ${CMAKE_COMMAND} --build ${WORK}/installed)
 run("running with find_package" ${WORK}/installed/consumer)
+run("a request with the bodies inline" ${WORK}/installed/request_inline)
+run("a request with the bodies compiled once" ${WORK}/installed/request_separate)
 
 run("configuring as a subdirectory" ${CMAKE_COMMAND} -G Ninja -S ${project} -B ${WORK}/embedded -DRONDO_SOURCE=${SOURCE})
 run("building as a subdirectory" ${CMAKE_COMMAND} --build ${WORK}/embedded)

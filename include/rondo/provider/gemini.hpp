@@ -1,31 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <rondo/detail/date_time.hpp>
+#include <rondo/detail/config.hpp>
 #include <rondo/http/message.hpp>
-#include <rondo/outcome.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/provider/generic.hpp>
-#include <rondo/provider/reset_formats.hpp>
 #include <rondo/provider/usage_meter.hpp>
-#include <rondo/secret.hpp>
-#include <rondo/time_zone.hpp>
 
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-#include <boost/json/string.hpp>
-#include <boost/json/value.hpp>
-
-#include <openssl/crypto.h>
-
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace rondo::provider {
@@ -41,171 +25,26 @@ struct gemini_options {
 /// Sources: ai.google.dev/gemini-api/docs/rate-limits, replies recorded from live use.
 class gemini final : public generic {
 public:
-  explicit gemini(gemini_options options = {})
-      : generic{{.header = "x-goog-api-key",
-                 .prefix = "",
-                 .statuses = {},
-                 .default_output_tokens = options.default_output_tokens,
-                 .characters_per_token = options.characters_per_token}} {}
+  explicit gemini(gemini_options options = {});
 
   [[nodiscard]] std::string_view name() const noexcept override { return "gemini"; }
 
-  [[nodiscard]] std::vector<credential> credentials(http::request_head const& head) const override {
-    auto out = generic::credentials(head);
-    auto const bearer =
-        std::find_if(out.begin(), out.end(), [](credential const& c) { return c.place == credential_place::bearer; });
-    std::vector<credential> from_query;
-    without_keys(head.target(), [&](std::string_view value) {
-      auto text = percent_decoded(value);
-      add_credential(from_query, credential_place::query, text);
-      OPENSSL_cleanse(text.data(), text.size());
-    });
-    out.insert(bearer, std::make_move_iterator(from_query.begin()), std::make_move_iterator(from_query.end()));
-    return out;
-  }
+  [[nodiscard]] std::vector<credential> credentials(http::request_head const& head) const override;
 
-  void remove(http::request_head& head, credential_place place) const override {
-    if (place != credential_place::query) {
-      generic::remove(head, place);
-      return;
-    }
-    auto found = false;
-    auto const rest = without_keys(head.target(), [&found](std::string_view) { found = true; });
-    if (found) {
-      head.target(rest);
-    }
-  }
+  void remove(http::request_head& head, credential_place place) const override;
 
   /// Lane: the model in the path, `/v1beta/models/MODEL:generateContent`. Tokens as `generic`, with
   /// `generationConfig.maxOutputTokens` as the cap; routes that do not generate reserve their prompt only.
-  [[nodiscard]] work describe(http::request_head const& head, std::string_view body) const override {
-    auto const path = path_of(head);
-    auto const method = path.substr(std::min(path.rfind(':'), path.size()));
-    auto const generates = method == ":generateContent" || method == ":streamGenerateContent" ||
-                           path.ends_with("/completions"); // the dialect of OpenAI, which Google speaks too
-    auto out = describe_text(body, generates ? options().default_output_tokens : 0);
-    static constexpr std::string_view before = "/models/";
-    if (auto const at = path.find(before); at != path.npos) {
-      auto const model = path.substr(at + before.size());
-      out.lane = model.substr(0, model.find_first_of(":/"));
-    }
-    return out;
-  }
+  [[nodiscard]] work describe(http::request_head const& head, std::string_view body) const override;
 
-  [[nodiscard]] usage_meter meter(http::response_head const& head) const override {
-    return usage_meter{head, "usageMetadata", "totalTokenCount"};
-  }
+  [[nodiscard]] usage_meter meter(http::response_head const& head) const override;
 
 protected:
-  [[nodiscard]] std::optional<verdict> judge_special(answer const& a) const override {
-    verdict out;
-    // an expired or deleted key comes as a 400, and older replies name no reason; the message comes from the gate in
-    // front of the API, before anything of the caller's was read
-    if (a.status == 400 && a.error.opens_with({"api key not valid", "api key expired"})) {
-      out.failure = outcome::invalid_key();
-      return out;
-    }
-    auto const* details = find_details(a.error.root());
-    if (a.status != 429 || details == nullptr) {
-      return std::nullopt;
-    }
-    auto rest = a.rest;
-    auto daily = false;
-    auto spent = false;
-    for (auto const& element : *details) {
-      auto const* detail = element.if_object();
-      if (detail == nullptr) {
-        continue;
-      }
-      rest = std::max(rest, parse_duration(text(*detail, "retryDelay")));
-      spent = spent || text(*detail, "reason") == "QUOTA_EXHAUSTED";
-      if (auto const* metadata = object(*detail, "metadata")) {
-        rest = std::max(rest, parse_duration(text(*metadata, "quotaResetDelay")));
-      }
-      auto const* violations = detail->if_contains("violations");
-      if (violations == nullptr || !violations->is_array()) {
-        continue;
-      }
-      for (auto const& violation : violations->get_array()) {
-        auto const id = violation.is_object() ? text(violation.get_object(), "quotaId") : std::string_view{};
-        daily = daily || id.find("PerDay") != id.npos || id.find("Daily") != id.npos;
-      }
-    }
-    if (daily) { // whatever the delay says: it knows only about the minute
-      out.failure = outcome::exhausted(time_zone::pacific().next_midnight(a.now));
-    } else if (spent) {
-      out.failure = rest ? outcome::exhausted(*rest) : outcome::exhausted();
-    } else if (rest) {
-      out.failure = outcome::rate_limited(*rest);
-    } else {
-      return std::nullopt;
-    }
-    out.lane_only = true;
-    return out;
-  }
-
-private:
-  /// The details of an error, which streamed routes wrap in an array.
-  [[nodiscard]] static boost::json::array const* find_details(boost::json::value const& root) noexcept {
-    auto const* list = root.if_array();
-    auto const* outer = list != nullptr && !list->empty() ? list->front().if_object() : root.if_object();
-    auto const* error = outer == nullptr ? nullptr : object(*outer, "error");
-    auto const* details = error == nullptr ? nullptr : error->if_contains("details");
-    return details == nullptr ? nullptr : details->if_array();
-  }
-  [[nodiscard]] static boost::json::object const* object(boost::json::object const& in,
-                                                         boost::json::string_view name) noexcept {
-    auto const* member = in.if_contains(name);
-    return member == nullptr ? nullptr : member->if_object();
-  }
-  [[nodiscard]] static std::string_view text(boost::json::object const& in, boost::json::string_view name) noexcept {
-    auto const* member = in.if_contains(name);
-    auto const* string = member == nullptr ? nullptr : member->if_string();
-    return string == nullptr ? std::string_view{} : std::string_view{string->data(), string->size()};
-  }
-
-  /// The target without its `key` parameters, each of whose values is shown to `visit`.
-  template <class Visit> static std::string without_keys(std::string_view target, Visit visit) {
-    auto const question = target.find('?');
-    std::string out{target.substr(0, question)};
-    if (question == target.npos) {
-      return out;
-    }
-    auto separator = '?';
-    for (auto query = target.substr(question + 1);;) {
-      auto const parameter = query.substr(0, query.find('&'));
-      auto const equals = parameter.find('=');
-      if (percent_decoded(parameter.substr(0, equals)) == "key") {
-        visit(equals == parameter.npos ? std::string_view{} : parameter.substr(equals + 1));
-      } else {
-        out.append(1, separator).append(parameter);
-        separator = '&';
-      }
-      if (parameter.size() == query.size()) {
-        return out;
-      }
-      query.remove_prefix(parameter.size() + 1);
-    }
-  }
-
-  /// What is no valid escape stays as it is.
-  [[nodiscard]] static std::string percent_decoded(std::string_view text) {
-    auto const digit = [](char c) {
-      c = rondo::detail::to_lower(c);
-      return rondo::detail::is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    };
-    std::string out;
-    out.reserve(text.size());
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-        out.push_back(static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])));
-        i += 2;
-      } else {
-        out.push_back(text[i]);
-      }
-    }
-    return out;
-  }
+  [[nodiscard]] std::optional<verdict> judge_special(answer const& a) const override;
 };
 
 } // namespace rondo::provider
+
+#ifndef RONDO_SEPARATE_COMPILATION
+#include <rondo/provider/impl/gemini.hpp>
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/detail/config.hpp>
 #include <rondo/http/message.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/provider/generic.hpp>
@@ -22,22 +23,17 @@ struct openai_options {
 /// Sources: the rate-limits guide, the errors page and openapi.yaml of OpenAI.
 class openai final : public generic {
 public:
-  explicit openai(openai_options options = {})
-      : generic{{.header = "authorization",
-                 .prefix = "Bearer ",
-                 .statuses = {},
-                 .default_output_tokens = options.default_output_tokens,
-                 .characters_per_token = options.characters_per_token}} {}
+  explicit openai(openai_options options = {});
 
   [[nodiscard]] std::string_view name() const noexcept override { return "openai"; }
 
   /// As `generic`, but only routes that generate text reserve the default (embeddings and the like do not answer in
   /// tokens).
-  [[nodiscard]] work describe(http::request_head const& head, std::string_view body) const override {
-    auto const path = path_of(head);
-    auto const generates = path.ends_with("/completions") || path.ends_with("/responses");
-    return describe_text(body, generates ? options().default_output_tokens : 0);
-  }
+  [[nodiscard]] work describe(http::request_head const& head, std::string_view body) const override;
 };
 
 } // namespace rondo::provider
+
+#ifndef RONDO_SEPARATE_COMPILATION
+#include <rondo/provider/impl/openai.hpp>
+#endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/detail/config.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/provider/elevenlabs.hpp>
 #include <rondo/provider/gemini.hpp>
@@ -14,20 +15,10 @@ namespace rondo::provider {
 
 /// The adapter with this name and its usual settings: `elevenlabs`, `openai`, `gemini` or `generic` (which sends
 /// `Authorization: Bearer`); null for any other.
-[[nodiscard]] inline std::shared_ptr<adapter const> make(std::string_view name) {
-  if (name == "elevenlabs") {
-    return std::make_shared<elevenlabs const>();
-  }
-  if (name == "openai") {
-    return std::make_shared<openai const>();
-  }
-  if (name == "gemini") {
-    return std::make_shared<gemini const>();
-  }
-  if (name == "generic") {
-    return std::make_shared<generic const>();
-  }
-  return nullptr;
-}
+[[nodiscard]] std::shared_ptr<adapter const> make(std::string_view name);
 
 } // namespace rondo::provider
+
+#ifndef RONDO_SEPARATE_COMPILATION
+#include <rondo/provider/impl/provider.hpp>
+#endif

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <rondo/detail/date_time.hpp>
-#include <rondo/detail/json_walk.hpp>
+#include <rondo/detail/config.hpp>
 #include <rondo/http/message.hpp>
 
-#include <boost/beast/http/field.hpp>
-
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace rondo::provider {
@@ -24,110 +18,33 @@ namespace rondo::provider {
 class usage_meter {
 public:
   /// Learns nothing.
-  usage_meter() noexcept = default;
+  usage_meter() noexcept;
   /// The cost is known from the head.
-  explicit usage_meter(std::int64_t cost) noexcept : known_{cost} {}
+  explicit usage_meter(std::int64_t cost) noexcept;
   /// Looks for `object.member` at the root, in the elements of a root array, and inside a root `response` (the
   /// envelope of OpenAI's Responses events); the last one counts, as running totals come last.
   ///
   /// \param object,member must outlive the meter: string literals
-  usage_meter(http::response_head const& head, std::string_view object, std::string_view member) {
-    if (auto const coding = head[boost::beast::http::field::content_encoding];
-        !coding.empty() && coding != "identity") {
-      return;
-    }
-    std::string type{head[boost::beast::http::field::content_type]};
-    std::transform(type.begin(), type.end(), type.begin(), rondo::detail::to_lower);
-    if (type.find("text/event-stream") != type.npos) {
-      reader_ = std::make_unique<reader>(object, member, true);
-    } else if (type.empty() || type.find("json") != type.npos) {
-      reader_ = std::make_unique<reader>(object, member, false);
-    }
-  }
+  usage_meter(http::response_head const& head, std::string_view object, std::string_view member);
+  usage_meter(usage_meter&&) noexcept;
+  usage_meter& operator=(usage_meter&&) noexcept;
+  ~usage_meter();
 
   /// The next piece of the body as the provider sent it (transfer coding removed). Never throws but for want of memory.
-  void feed(std::string_view piece) {
-    if (reader_) {
-      reader_->feed(piece);
-    }
-  }
+  void feed(std::string_view piece);
 
   /// What was learned so far: final once the body has ended.
-  [[nodiscard]] std::optional<std::int64_t> cost() const noexcept {
-    return reader_ ? reader_->json.visitor().total : known_;
-  }
+  [[nodiscard]] std::optional<std::int64_t> cost() const noexcept;
 
 private:
-  struct finder {
-    std::string_view object;
-    std::string_view member;
-    std::optional<std::int64_t> total = std::nullopt;
-
-    void number(rondo::detail::json_path const& path, std::int64_t value) {
-      if (value >= 0 && path.back() == member && (path.is({object, member}) || path.is({"response", object, member}))) {
-        total = value;
-      }
-    }
-    void text(rondo::detail::json_path const&, std::string_view, bool) noexcept {}
-  };
-
-  struct reader {
-    reader(std::string_view object, std::string_view member, bool events) : json{object, member}, is_events{events} {}
-
-    void feed(std::string_view piece) {
-      if (is_events) {
-        feed_events(piece);
-      } else {
-        json.feed(piece);
-      }
-    }
-
-    /// Server-sent events (WHATWG HTML 9.2): the `data` lines of an event, up to the blank line, are one document.
-    void feed_events(std::string_view piece) {
-      static constexpr std::string_view prefix = "data:";
-      while (!piece.empty()) {
-        auto const c = piece.front();
-        if (c == '\r' || c == '\n') {
-          piece.remove_prefix(1);
-          if (c == '\n' && after_return) { // the second half of CR LF
-            after_return = false;
-            continue;
-          }
-          after_return = c == '\r';
-          if (at_line_start()) {
-            json.restart();
-          } else if (in_data()) {
-            json.feed("\n");
-          }
-          matched = 0;
-          continue;
-        }
-        after_return = false;
-        if (in_data() || matched == skipping) {
-          auto const line = piece.substr(0, piece.find_first_of("\r\n"));
-          if (in_data()) {
-            json.feed(line);
-          }
-          piece.remove_prefix(line.size());
-        } else {
-          matched = c == prefix[matched] ? matched + 1 : skipping;
-          piece.remove_prefix(1);
-        }
-      }
-    }
-    [[nodiscard]] bool at_line_start() const noexcept { return matched == 0; }
-    [[nodiscard]] bool in_data() const noexcept { return matched == 5; }
-
-    static constexpr std::size_t skipping = 6;
-
-    rondo::detail::json_walk<finder> json;
-    bool is_events;
-    bool after_return = false;
-    std::size_t matched = 0; // characters of "data:" seen in this line, or skipping
-  };
+  struct reader;
 
   std::optional<std::int64_t> known_;
   std::unique_ptr<reader> reader_;
 };
 
 } // namespace rondo::provider
+
+#ifndef RONDO_SEPARATE_COMPILATION
+#include <rondo/provider/impl/usage_meter.hpp>
+#endif

@@ -1,10 +1,4 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// With RONDO_SEPARATE_COMPILATION defined for the whole program, the bodies of `rondo::http` are compiled once, in the
-/// one source file that includes <rondo/http/src.hpp>; otherwise they are inline and nothing needs to be done.
-#ifdef RONDO_SEPARATE_COMPILATION
-#define RONDO_DECL
-#else
-#define RONDO_DECL inline
-#endif
+#include <rondo/detail/config.hpp> // RONDO_DECL
