@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <support/http_fixture.hpp>
+#include <support/tunnel_fixture.hpp>
 
 namespace {
 
@@ -16,45 +16,12 @@ using rondo::test::test_trust;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
 
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-constexpr std::string_view established = "HTTP/1.1 200 Connection established\r\n\r\n";
-
-struct tunnel_fixture : rondo::test::http_fixture {
-  boost::asio::ssl::context origin_tls = rondo::test::server_context(test_trust::instance().root.issue());
-
-  rondo::http::exchange_options through(std::string_view scheme_and_login, std::uint16_t port) {
-    rondo::http::exchange_options options;
-    options.via = std::make_shared<rondo::http::proxy const>(
-        rondo::http::parse_proxy(std::string{scheme_and_login} + "127.0.0.1:" + std::to_string(port)).value());
-    return options;
-  }
-
-  /// Plays the origin at the far end of an established tunnel.
-  awaitable<void> be_origin(peer& p, std::string* seen = nullptr) {
-    co_await p.start_tls(origin_tls);
-    for (;;) {
-      auto const request = co_await p.read_request();
-      if (seen != nullptr) {
-        *seen += request;
-      }
-      co_await p.write(ok);
-    }
-  }
-
-  void expect(rondo::http::exchange_options const& options, rondo::error e, rondo::blame who) {
-    auto const to = url_of("https", "localhost", 4443);
-    auto const request = request_of(verb::post, "/", "{}");
-    auto const got = run(client->send(to, request, options));
-    BOOST_TEST((!got && got.error().ec == e), (got ? "an answer" : got.error().ec.message()));
-    BOOST_TEST((!got && got.error().who == who && !got.error().written));
-    BOOST_TEST(client->active_connections() == 0);
-    BOOST_TEST(client->idle_connections() == 0);
-  }
-};
+using rondo::test::established;
+using rondo::test::ok;
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(http_tunnels, tunnel_fixture)
+BOOST_FIXTURE_TEST_SUITE(http_tunnels, rondo::test::tunnel_fixture)
 
 BOOST_AUTO_TEST_CASE(connect_with_login_and_then_tls_to_the_origin) {
   std::string to_proxy;

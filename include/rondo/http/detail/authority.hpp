@@ -7,12 +7,16 @@
 #include <boost/url/url_view.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace rondo::http::detail {
+
+/// The longest host that a proxy is asked for: what SOCKS5 can carry. No name of the DNS is longer.
+inline constexpr std::size_t max_host_size = 255;
 
 /// The host of a URL, normalised: lower case, addresses in their one canonical form and without brackets. Empty for
 /// what cannot be a host: nothing at all, an IPv6 zone, bytes outside letters, digits, `-`, `.` and `_`.
