@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(what_comes_while_the_tunnel_rests_ends_it) {
                             } else {
                               p.socket().shutdown(rondo::test::tcp::socket::shutdown_send);
                             }
-                            left->expires_at(rondo::steady_time::min()); // whoever waits, or comes to wait
+                            left->expires_at(rondo::steady_time{}); // whoever waits, or comes to wait
                             co_await p.wait_for_close();
                           }};
     auto const options = through("https://", proxy.port());
