@@ -159,8 +159,10 @@ class scripted_server {
 public:
   using script = std::function<asio::awaitable<void>(peer&)>;
 
-  scripted_server(asio::io_context& context, script run)
-      : state_{std::make_shared<state>(context, std::move(run))}, port_{state_->acceptor.local_endpoint().port()} {
+  scripted_server(asio::io_context& context, script run,
+                  asio::ip::address const& where = asio::ip::address_v4::loopback())
+      : state_{std::make_shared<state>(context, std::move(run), where)},
+        port_{state_->acceptor.local_endpoint().port()} {
     asio::co_spawn(context, accept(state_), asio::detached);
   }
   scripted_server(scripted_server const&) = delete;
@@ -184,8 +186,8 @@ public:
 
 private:
   struct state {
-    state(asio::io_context& context, script s)
-        : acceptor{context, {asio::ip::address_v4::loopback(), 0}}, run{std::move(s)} {}
+    state(asio::io_context& context, script s, asio::ip::address const& where)
+        : acceptor{context, {where, 0}}, run{std::move(s)} {}
     tcp::acceptor acceptor;
     script run;
     unsigned accepted = 0;

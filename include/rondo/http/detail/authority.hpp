@@ -7,11 +7,13 @@
 #include <boost/url/url_view.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace rondo::http::detail {
 
@@ -52,8 +54,12 @@ inline constexpr std::size_t max_host_size = 255;
   if (!u.has_port() || u.port().empty()) {
     return usual;
   }
-  auto const number = u.port_number();
-  return number == 0 ? std::nullopt : std::optional{number};
+  // Boost 1.81 takes some numbers that are too large modulo 65536
+  auto const text = std::string{u.port()};
+  std::uint16_t number = 0;
+  auto const [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failed != std::errc{} || end != text.data() + text.size() || number == 0 ? std::nullopt
+                                                                                  : std::optional{number};
 }
 
 } // namespace rondo::http::detail
