@@ -5,8 +5,15 @@
 #include <rondo/http/client.hpp>
 #include <rondo/http/proxy.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/error.hpp>
+
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,6 +82,41 @@ struct tunnel_fixture : http_fixture {
     auto const got = run(client->send(to, request, options));
     BOOST_TEST_REQUIRE(got.has_value(), got.error().ec.message());
     BOOST_TEST(got->body() == "hello");
+  }
+
+  /// Cancels an exchange after each of its event loop's steps: nothing half used may be left behind.
+  ///
+  /// \param least steps that it surely takes
+  void cancel_everywhere(http::exchange_options const& options, std::size_t least) {
+    std::size_t cancelled = 0;
+    for (std::size_t steps = 0;; ++steps) {
+      client->close_idle();
+      std::optional<error_code> result;
+      asio::cancellation_signal signal;
+      client->async_send(
+          far(), request_of(http::beast_http::verb::post, "/", "{}"), options,
+          asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, http::response const&) { result = ec; }));
+      context.restart();
+      for (std::size_t i = 0; i < steps && !result; ++i) {
+        context.run_one();
+      }
+      auto const over = result.has_value();
+      signal.emit(asio::cancellation_type::terminal);
+      while (!result) {
+        context.run_one();
+      }
+      BOOST_TEST(client->active_connections() == 0);
+      BOOST_TEST(client->idle_connections() == (*result ? 0U : 1U));
+      if (*result) {
+        BOOST_TEST((*result == asio::error::operation_aborted), result->message());
+        ++cancelled;
+      }
+      if (over) {
+        break;
+      }
+    }
+    BOOST_TEST(cancelled >= least);
+    client->close_idle();
   }
 
   void expect(http::exchange_options const& options, error e, blame who) {

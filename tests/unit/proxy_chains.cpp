@@ -169,6 +169,18 @@ BOOST_AUTO_TEST_CASE(either_hop_may_hang) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(cancellation_at_every_step_leaves_nothing_half_used) {
+  scripted_server both{context, [&](peer& p) -> awaitable<void> {
+                         co_await be_socks(p);
+                         co_await p.start_tls(proxy_tls);
+                         co_await be_connect(p);
+                         co_await be_origin(p);
+                       }};
+  auto const options = chain("socks5h://one1:pas1@", both, "https://localhost:8443");
+  cancel_everywhere(options, 10);
+  expect_good(options);
+}
+
 BOOST_AUTO_TEST_CASE(other_chains_are_refused_before_anything_happens) {
   scripted_server first{context, [](peer&) -> awaitable<void> { co_return; }};
   using rondo::http::parse_proxy;

@@ -145,6 +145,13 @@ BOOST_AUTO_TEST_CASE(the_second_try_counts_against_the_same_limit) {
   BOOST_TEST(tries == 2);
 }
 
+BOOST_AUTO_TEST_CASE(cancellation_at_every_step_leaves_nothing_half_used) {
+  asking_proxy proxy{*this, basic};
+  auto const options = proxy.by("user:pass@", rondo::http::proxy_login::when_asked);
+  cancel_everywhere(options, 10);
+  expect_good(options);
+}
+
 BOOST_AUTO_TEST_CASE(an_https_proxy_asks_in_tls_and_gets_the_answer_in_tls) {
   std::vector<std::string> heads;
   scripted_server proxy{context, [&](peer& p) -> awaitable<void> {
