@@ -298,9 +298,12 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
     }
     auto parsed = rondo::http::parse_proxy(next.url.reveal());
     if (!parsed) {
-      faults.add(path, parsed.error() == rondo::error::invalid_credentials
-                           ? "the proxy's protocol cannot carry this user or password"
-                           : "must be a proxy URL: http://, socks5:// or socks5h://[user:password@]host:port");
+      faults.add(
+          path,
+          parsed.error() == rondo::error::invalid_credentials
+              ? "the proxy's protocol cannot carry this user or password"
+              : "must be a proxy URL: http://, https://, socks4a://, socks5:// or socks5h://[user:password@]host:port, "
+                "or a SOCKS proxy and one of the first two with | between them");
       continue;
     }
     if (std::find(known.begin(), known.end(), *parsed) != known.end()) {

@@ -73,12 +73,16 @@ enum class error {
   proxy_protocol,
   /// The proxy answered more than the handshake may hold.
   proxy_reply_too_large,
-  /// The proxy offers no authentication method that we can use.
+  /// The proxy offers no authentication method that we can use: only Digest, NTLM, Negotiate or GSSAPI.
   proxy_auth_unsupported,
   /// The proxy failed for a reason of its own (5xx, SOCKS general failure).
   proxy_failed,
   /// Every proxy is resting, and going direct was not allowed.
   proxies_unavailable,
+  /// The TLS connection to an `https` proxy failed for another reason than its certificate.
+  proxy_tls_failed,
+  /// The certificate of an `https` proxy is not trusted, has expired, or is for another name.
+  proxy_certificate_rejected,
 
   // --- the path: between proxy and origin, nobody's proven fault
   /// The proxy reports that it cannot reach the origin.
@@ -203,9 +207,12 @@ private:
     case error::proxy_denied: return "the proxy's rules forbid the destination";
     case error::proxy_protocol: return "the proxy's answer is not of its protocol";
     case error::proxy_reply_too_large: return "the proxy's answer is too large";
-    case error::proxy_auth_unsupported: return "the proxy offers no usable authentication method";
+    case error::proxy_auth_unsupported:
+      return "the proxy wants an authentication that is not supported, such as Digest or NTLM";
     case error::proxy_failed: return "the proxy reports a failure of its own";
     case error::proxies_unavailable: return "every proxy is resting";
+    case error::proxy_tls_failed: return "the TLS connection to the proxy failed";
+    case error::proxy_certificate_rejected: return "the proxy's certificate is not acceptable";
     case error::origin_unreachable_via_proxy: return "the proxy cannot reach the origin";
     case error::origin_unresolved_via_proxy: return "the proxy cannot resolve the origin's name";
     case error::deadline_exceeded: return "the deadline passed before the answer began";

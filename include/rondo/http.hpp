@@ -9,6 +9,8 @@
 #include <rondo/http/header_rules.hpp>
 #include <rondo/http/incoming.hpp>
 #include <rondo/http/message.hpp>
+#include <rondo/http/no_proxy.hpp>
 #include <rondo/http/proxy.hpp>
+#include <rondo/http/proxy_environment.hpp>
 #include <rondo/http/tls.hpp>
 #include <rondo/http/url.hpp>

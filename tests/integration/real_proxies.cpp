@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: BSL-1.0
 // The http client through the proxies that people run, to an origin that keeps what it saw.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
-#include <support/http_fixture.hpp>
 #include <support/real_servers.hpp>
+#include <support/tunnel_fixture.hpp>
 
 namespace {
 
+using rondo::test::ok;
 using rondo::test::peer;
+using rondo::test::proxy_trust;
 using rondo::test::scripted_server;
 using rondo::test::servers;
 using rondo::test::test_trust;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
 
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-
-struct proxies_fixture : rondo::test::http_fixture {
-  boost::asio::ssl::context origin_tls = rondo::test::server_context(test_trust::instance().root.issue());
+struct proxies_fixture : rondo::test::tunnel_fixture {
   std::string seen;
+  std::vector<std::string> came_from; ///< the address that each connection to the origin came from
   scripted_server origin{context, [this](peer& p) -> awaitable<void> {
+                           came_from.push_back(p.socket().remote_endpoint().address().to_string());
                            co_await p.start_tls(origin_tls);
                            for (;;) {
                              auto const request = co_await p.read_request();
@@ -32,17 +35,11 @@ struct proxies_fixture : rondo::test::http_fixture {
 
   ~proxies_fixture() { client.reset(); }
 
-  static rondo::http::exchange_options through(std::string_view scheme_and_login, std::uint16_t port) {
-    rondo::http::exchange_options options;
-    options.connect_timeout = std::chrono::seconds{20}; // a machine under load is no fault of the proxy
-    options.via = std::make_shared<rondo::http::proxy const>(
-        rondo::http::parse_proxy(std::string{scheme_and_login} + "127.0.0.1:" + std::to_string(port)).value());
-    return options;
-  }
-
   /// Requests one after the other share one tunnel, and the origin learns nothing of the proxy.
   void expect_good(std::string_view scheme_and_login, std::uint16_t port) {
-    auto const options = through(scheme_and_login, port);
+    expect_good(through(scheme_and_login, port));
+  }
+  void expect_good(rondo::http::exchange_options const& options) {
     auto const before = origin.accepted();
     seen.clear();
     auto const to = url_of("https", "127.0.0.1", origin.port());
@@ -50,7 +47,7 @@ struct proxies_fixture : rondo::test::http_fixture {
     request.set("xi-api-key", "sk_0123456789");
     for (auto i = 0; i < 3; ++i) {
       auto const got = run(client->send(to, request, options));
-      BOOST_TEST_REQUIRE(got.has_value(), scheme_and_login << " " << got.error().ec.message());
+      BOOST_TEST_REQUIRE(got.has_value(), masked(*options.via) << " " << got.error().ec.message());
       BOOST_TEST(got->body() == "hello");
     }
     BOOST_TEST(origin.accepted() == before + 1);
@@ -63,12 +60,14 @@ struct proxies_fixture : rondo::test::http_fixture {
 
   void expect_failure(rondo::http::url const& to, std::string_view scheme_and_login, std::uint16_t port,
                       rondo::error e) {
-    auto const options = through(scheme_and_login, port);
+    expect_failure(to, through(scheme_and_login, port), e);
+  }
+  void expect_failure(rondo::http::url const& to, rondo::http::exchange_options const& options, rondo::error e) {
     auto const before = origin.accepted();
     auto const request = request_of(verb::post, "/", "{}");
     auto const got = run(client->send(to, request, options));
-    BOOST_TEST((!got && got.error().ec == e),
-               scheme_and_login << ": " << (got ? "answered" : got.error().ec.message()));
+    BOOST_TEST((!got && got.error().ec == e), masked(*options.via)
+                                                  << ": " << (got ? "answered" : got.error().ec.message()));
     BOOST_TEST((!got && got.error().who == rondo::blame_of(e) && !got.error().written));
     BOOST_TEST(origin.accepted() == before);
     BOOST_TEST(client->idle_connections() == 0);
@@ -154,8 +153,141 @@ BOOST_AUTO_TEST_CASE(dante_with_login) {
   if (!proxy) {
     return;
   }
+  expect_good("socks5h://user:pass@", proxy->port());
+  expect_failure(there(), "socks5h://user:wrong@", proxy->port(), rondo::error::proxy_auth_failed);
   expect_failure(there(), "socks5h://nobody-knows-me:wrong@", proxy->port(), rondo::error::proxy_auth_failed);
   expect_failure(there(), "socks5h://", proxy->port(), rondo::error::proxy_auth_failed);
+}
+
+BOOST_AUTO_TEST_CASE(squid_that_is_asked_first) {
+  auto const proxy = servers::squid();
+  if (!proxy) {
+    return;
+  }
+  for (auto const* const login : {"http://user:pass@", "http://user:wrong@"}) {
+    auto asked = *through(login, proxy->port()).via;
+    asked.login = rondo::http::proxy_login::when_asked;
+    if (asked.password.equals("pass")) {
+      expect_good(by(asked));
+    } else {
+      expect_failure(there(), by(asked), rondo::error::proxy_auth_failed);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(squid_with_digest) {
+  auto const proxy = servers::squid({nullptr, true});
+  if (!proxy) {
+    return;
+  }
+  expect_failure(there(), "http://user:pass@", proxy->port(), rondo::error::proxy_auth_unsupported);
+  expect_failure(there(), "http://", proxy->port(), rondo::error::proxy_auth_unsupported);
+}
+
+BOOST_AUTO_TEST_CASE(squid_with_tls) {
+  auto const who = proxy_trust::instance().root.issue();
+  auto const proxy = servers::squid({&who, false});
+  if (!proxy) {
+    return;
+  }
+  expect_good("https://user:pass@", proxy->port());
+  expect_failure(there(), "https://user:wrong@", proxy->port(), rondo::error::proxy_auth_failed);
+  expect_failure(dead(), "https://user:pass@", proxy->port(), rondo::error::origin_unreachable_via_proxy);
+  expect_failure(there(), "http://user:pass@", proxy->port(), rondo::error::proxy_closed);
+}
+
+BOOST_AUTO_TEST_CASE(stunnel_in_front_of_tinyproxy) {
+  auto const behind = servers::tinyproxy(true);
+  auto const proxy = behind ? servers::stunnel(proxy_trust::instance().root.issue(), behind->port()) : nullptr;
+  if (!proxy) {
+    return;
+  }
+  expect_good("https://user:pass@", proxy->port());
+  expect_failure(there(), "https://user:wrong@", proxy->port(), rondo::error::proxy_auth_failed);
+  expect_failure(dead(), "https://user:pass@", proxy->port(), rondo::error::origin_unreachable_via_proxy);
+  auto const stranger = servers::stunnel(test_trust::instance().root.issue(), behind->port());
+  expect_failure(there(), "https://user:pass@", stranger->port(), rondo::error::proxy_certificate_rejected);
+}
+
+BOOST_AUTO_TEST_CASE(stunnel_in_front_of_nobody) {
+  auto const proxy = servers::stunnel(proxy_trust::instance().root.issue(), rondo::test::free_port());
+  if (!proxy) {
+    return;
+  }
+  auto const options = through("https://", proxy->port());
+  auto const request = request_of(verb::post, "/", "{}");
+  auto const got = run(client->send(there(), request, options));
+  // it may find out before or after it has shaken hands
+  BOOST_TEST((!got && got.error().who == rondo::blame::proxy && !got.error().written));
+}
+
+BOOST_AUTO_TEST_CASE(chains_of_real_proxies) {
+  auto const first = servers::microsocks(true);
+  auto const second = servers::tinyproxy(true);
+  auto const secure = second ? servers::stunnel(proxy_trust::instance().root.issue(), second->port()) : nullptr;
+  if (!first || !second || !secure) {
+    return;
+  }
+  auto const chain = [&](std::string_view scheme_and_login, std::string_view last, std::uint16_t port) {
+    return by(std::string{scheme_and_login} + "127.0.0.1:" + std::to_string(first->port()) + "|" + std::string{last} +
+              "127.0.0.1:" + std::to_string(port));
+  };
+  expect_good(chain("socks5h://user:pass@", "http://user:pass@", second->port()));
+  expect_good(chain("socks5://user:pass@", "https://user:pass@", secure->port()));
+  expect_failure(there(), chain("socks5h://user:wrong@", "http://user:pass@", second->port()),
+                 rondo::error::proxy_auth_failed);
+  expect_failure(there(), chain("socks5h://user:pass@", "https://user:wrong@", secure->port()),
+                 rondo::error::proxy_auth_failed);
+  expect_failure(there(), chain("socks5h://user:pass@", "http://user:pass@", rondo::test::free_port()),
+                 rondo::error::proxy_connect_failed);
+  expect_failure(dead(), chain("socks5h://user:pass@", "http://user:pass@", second->port()),
+                 rondo::error::origin_unreachable_via_proxy);
+}
+
+BOOST_AUTO_TEST_CASE(haproxy_over_three_proxies_with_one_dead) {
+  auto const one = servers::microsocks(true, "127.0.0.2");
+  auto const two = servers::microsocks(true, "127.0.0.3");
+  auto const gate = one && two ? servers::haproxy({one->port(), rondo::test::free_port(), two->port()}) : nullptr;
+  if (!gate) {
+    return;
+  }
+  auto rotating = *through("socks5h://user:pass@", gate->port()).via;
+  rotating.requests_per_tunnel = 1;
+  auto const options = by(rotating);
+  auto const to = there();
+  auto const request = request_of(verb::get);
+  came_from.clear();
+  auto failed = 0;
+  for (auto i = 0; i < 12; ++i) {
+    auto const got = run(client->send(to, request, options));
+    if (!got) {
+      BOOST_TEST((got.error().ec == rondo::error::proxy_closed), got.error().ec.message());
+      ++failed;
+    }
+  }
+  auto const by_one = std::count(came_from.begin(), came_from.end(), "127.0.0.2");
+  auto const by_two = std::count(came_from.begin(), came_from.end(), "127.0.0.3");
+  // it takes them in turn, but not exactly
+  BOOST_TEST(failed > 0);
+  BOOST_TEST(by_one > 1);
+  BOOST_TEST(by_two > 1);
+  BOOST_TEST(failed + by_one + by_two == 12);
+}
+
+BOOST_AUTO_TEST_CASE(ssh_as_a_socks_proxy) {
+  auto const proxy = servers::ssh();
+  if (!proxy) {
+    return;
+  }
+  for (auto const* const scheme : {"socks5h://", "socks5://", "socks4a://", "socks4://"}) {
+    expect_good(scheme, proxy->port());
+  }
+  expect_failure(dead(), "socks5h://", proxy->port(), rondo::error::proxy_closed); // it does not say why
+  auto second = servers::tinyproxy(false);
+  if (second) {
+    expect_good(by("socks5h://127.0.0.1:" + std::to_string(proxy->port()) +
+                   "|http://127.0.0.1:" + std::to_string(second->port())));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(nginx_as_origin_direct_and_through_a_proxy) {

@@ -41,13 +41,20 @@ public:
   /// 0 for the first connection the server accepted.
   [[nodiscard]] unsigned number() const noexcept { return number_; }
 
+  /// Speaks TLS from here on; the second time inside the first.
   asio::awaitable<void> start_tls(asio::ssl::context& context) {
-    tls_.emplace(socket_, context);
-    co_await tls_->async_handshake(asio::ssl::stream_base::server, asio::use_awaitable);
+    if (tls_) {
+      inner_tls_.emplace(*tls_, context);
+      co_await inner_tls_->async_handshake(asio::ssl::stream_base::server, asio::use_awaitable);
+    } else {
+      tls_.emplace(socket_, context);
+      co_await tls_->async_handshake(asio::ssl::stream_base::server, asio::use_awaitable);
+    }
   }
-  [[nodiscard]] bool resumed() { return SSL_session_reused(tls_->native_handle()) == 1; }
+  // of the innermost TLS
+  [[nodiscard]] bool resumed() { return SSL_session_reused(ssl()) == 1; }
   [[nodiscard]] std::string server_name() {
-    auto const* const name = SSL_get_servername(tls_->native_handle(), TLSEXT_NAMETYPE_host_name);
+    auto const* const name = SSL_get_servername(ssl(), TLSEXT_NAMETYPE_host_name);
     return name != nullptr ? name : "";
   }
 
@@ -57,7 +64,9 @@ public:
     boost::system::error_code ec;
     std::size_t n = 0;
     auto const space = asio::buffer(bytes);
-    if (tls_) {
+    if (inner_tls_) {
+      std::tie(ec, n) = co_await inner_tls_->async_read_some(space, asio::as_tuple(asio::use_awaitable));
+    } else if (tls_) {
       std::tie(ec, n) = co_await tls_->async_read_some(space, asio::as_tuple(asio::use_awaitable));
     } else {
       std::tie(ec, n) = co_await socket_.async_read_some(space, asio::as_tuple(asio::use_awaitable));
@@ -102,7 +111,9 @@ public:
   }
 
   asio::awaitable<void> write(std::string_view bytes) {
-    if (tls_) {
+    if (inner_tls_) {
+      co_await asio::async_write(*inner_tls_, asio::buffer(bytes), asio::use_awaitable);
+    } else if (tls_) {
       co_await asio::async_write(*tls_, asio::buffer(bytes), asio::use_awaitable);
     } else {
       co_await asio::async_write(socket_, asio::buffer(bytes), asio::use_awaitable);
@@ -116,7 +127,7 @@ public:
     }
   }
 
-  /// Says close_notify, when there is TLS.
+  /// Says close_notify in the outermost TLS, which must be there.
   asio::awaitable<void> shut_down_tls() { co_await tls_->async_shutdown(asio::as_tuple(asio::use_awaitable)); }
 
   /// Closes with a reset instead of an orderly end.
@@ -128,6 +139,8 @@ public:
   [[nodiscard]] tcp::socket& socket() noexcept { return socket_; }
 
 private:
+  SSL* ssl() { return inner_tls_ ? inner_tls_->native_handle() : tls_->native_handle(); }
+
   std::string take(std::size_t size) {
     auto out = input_.substr(0, size);
     input_.erase(0, size);
@@ -136,6 +149,7 @@ private:
 
   tcp::socket socket_;
   std::optional<asio::ssl::stream<tcp::socket&>> tls_;
+  std::optional<asio::ssl::stream<asio::ssl::stream<tcp::socket&>&>> inner_tls_;
   std::string input_;
   unsigned number_;
 };
@@ -145,8 +159,10 @@ class scripted_server {
 public:
   using script = std::function<asio::awaitable<void>(peer&)>;
 
-  scripted_server(asio::io_context& context, script run)
-      : state_{std::make_shared<state>(context, std::move(run))}, port_{state_->acceptor.local_endpoint().port()} {
+  scripted_server(asio::io_context& context, script run,
+                  asio::ip::address const& where = asio::ip::address_v4::loopback())
+      : state_{std::make_shared<state>(context, std::move(run), where)},
+        port_{state_->acceptor.local_endpoint().port()} {
     asio::co_spawn(context, accept(state_), asio::detached);
   }
   scripted_server(scripted_server const&) = delete;
@@ -170,8 +186,8 @@ public:
 
 private:
   struct state {
-    state(asio::io_context& context, script s)
-        : acceptor{context, {asio::ip::address_v4::loopback(), 0}}, run{std::move(s)} {}
+    state(asio::io_context& context, script s, asio::ip::address const& where)
+        : acceptor{context, {where, 0}}, run{std::move(s)} {}
     tcp::acceptor acceptor;
     script run;
     unsigned accepted = 0;

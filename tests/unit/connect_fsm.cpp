@@ -113,6 +113,66 @@ BOOST_AUTO_TEST_CASE(every_status_has_its_error) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(credentials_can_be_kept_back) {
+  auto via = plain;
+  via.has_credentials = true;
+  via.user = "aladdin";
+  via.password = rondo::secret{"opensesame"};
+  rondo::http::detail::connect_fsm machine{"h:1", via, false};
+  auto const action = machine.resume({}, 0);
+  std::string_view const text{static_cast<char const*>(action.output.data()), action.output.size()};
+  BOOST_TEST(text == "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n" + agent + "\r\n\r\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_407_is_read_for_what_it_offers) {
+  using rondo::error;
+  struct challenge {
+    std::string fields;
+    bool basic;
+    error e;
+  };
+  for (auto const& [fields, basic, e] :
+       {challenge{"", false, error::proxy_auth_failed},
+        challenge{"Proxy-Authenticate: Basic realm=\"x\"\r\n", true, error::proxy_auth_failed},
+        challenge{"PROXY-AUTHENTICATE:basic\n", true, error::proxy_auth_failed},
+        challenge{"Proxy-Authenticate: Negotiate, NTLM , Basic realm = \"x\"\r\n", true, error::proxy_auth_failed},
+        challenge{"A: b\r\nProxy-Authenticate: Digest nonce=\"a\", algorithm=MD5, Basic realm=x\r\n", true,
+                  error::proxy_auth_failed},
+        challenge{"Proxy-Authenticate: NTLM\r\nProxy-Authenticate: Basic\r\n", true, error::proxy_auth_failed},
+        challenge{"Proxy-Authenticate: Digest realm=\"a, Basic b\", basic=1\r\n", false, error::proxy_auth_unsupported},
+        challenge{"Proxy-Authenticate: Digest realm=\"a\\\", Basic \"\r\n", false, error::proxy_auth_unsupported},
+        challenge{"Proxy-Authenticate: Negotiate YWJj==\r\n", false, error::proxy_auth_unsupported},
+        challenge{"Proxy-Authenticate: Basics\r\n", false, error::proxy_auth_unsupported},
+        challenge{"Proxy-Authenticate: =, ,=Basic,\r\n", false, error::proxy_auth_failed},
+        challenge{"Proxy-Authenticate: \"Basic\r\n", false, error::proxy_auth_unsupported},
+        challenge{"X-Proxy-Authenticate: Digest\r\nWWW-Authenticate: Digest\r\n", false, error::proxy_auth_failed}}) {
+    auto const reply = "HTTP/1.1 407 No\r\n" + fields + "\r\nbody";
+    for (std::size_t const step : {std::size_t{1}, std::size_t{7}, reply.size()}) {
+      rondo::http::detail::connect_fsm machine{"origin:443", plain};
+      auto const action = feed(machine, reply, step);
+      BOOST_TEST((action.what == kind::fail && action.ec == e), action << " for " << fields);
+      BOOST_TEST(machine.asked_for_basic() == basic, fields);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_407_that_ends_early_is_one) {
+  using boost::system::error_code;
+  for (std::string_view const reply : {"HTTP/1.1 407 No\r\n", "HTTP/1.1 407 No\r\nProxy-Authenticate: Dig"}) {
+    for (auto const& [given, expected] :
+         {std::pair{error_code{boost::asio::error::eof}, make_error_code(rondo::error::proxy_auth_failed)},
+          std::pair{error_code{boost::asio::error::operation_aborted},
+                    error_code{boost::asio::error::operation_aborted}}}) {
+      rondo::http::detail::connect_fsm machine{"origin:443", plain};
+      auto action = feed(machine, reply, 1);
+      BOOST_REQUIRE(action.what == kind::read);
+      action = machine.resume(given, 0);
+      BOOST_TEST((action.what == kind::fail && action.ec == expected));
+    }
+  }
+  expect_failure("HTTP/1.1 407 No\r\nA: " + std::string(17 * 1024, 'x'), rondo::error::proxy_auth_failed);
+}
+
 BOOST_AUTO_TEST_CASE(bytes_after_the_head_are_an_error) {
   // only those that come with the head can be seen here; the others break the TLS handshake
   auto const reply = std::string{"HTTP/1.1 200 OK\r\n\r\nX"};

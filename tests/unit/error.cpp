@@ -29,6 +29,8 @@ BOOST_AUTO_TEST_CASE(every_code_names_who_is_to_blame) {
   BOOST_TEST((rondo::blame_of(rondo::error::exhausted) == blame::pool));
   BOOST_TEST((rondo::blame_of(rondo::error::name_too_long) == blame::caller));
   BOOST_TEST((rondo::blame_of(rondo::error::proxy_denied) == blame::proxy));
+  BOOST_TEST((rondo::blame_of(rondo::error::proxy_tls_failed) == blame::proxy));
+  BOOST_TEST((rondo::blame_of(rondo::error::proxy_certificate_rejected) == blame::proxy));
   BOOST_TEST((rondo::blame_of(rondo::error::connection_lost) == blame::path));
   BOOST_TEST((rondo::blame_of(rondo::error::certificate_rejected) == blame::origin));
   BOOST_TEST((rondo::blame_of(boost::system::error_code{}) == blame::nobody));

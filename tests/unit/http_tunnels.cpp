@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <support/http_fixture.hpp>
+#include <support/tunnel_fixture.hpp>
 
 namespace {
 
@@ -16,45 +16,12 @@ using rondo::test::test_trust;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
 
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-constexpr std::string_view established = "HTTP/1.1 200 Connection established\r\n\r\n";
-
-struct tunnel_fixture : rondo::test::http_fixture {
-  boost::asio::ssl::context origin_tls = rondo::test::server_context(test_trust::instance().root.issue());
-
-  rondo::http::exchange_options through(std::string_view scheme_and_login, std::uint16_t port) {
-    rondo::http::exchange_options options;
-    options.via = std::make_shared<rondo::http::proxy const>(
-        rondo::http::parse_proxy(std::string{scheme_and_login} + "127.0.0.1:" + std::to_string(port)).value());
-    return options;
-  }
-
-  /// Plays the origin at the far end of an established tunnel.
-  awaitable<void> be_origin(peer& p, std::string* seen = nullptr) {
-    co_await p.start_tls(origin_tls);
-    for (;;) {
-      auto const request = co_await p.read_request();
-      if (seen != nullptr) {
-        *seen += request;
-      }
-      co_await p.write(ok);
-    }
-  }
-
-  void expect(rondo::http::exchange_options const& options, rondo::error e, rondo::blame who) {
-    auto const to = url_of("https", "localhost", 4443);
-    auto const request = request_of(verb::post, "/", "{}");
-    auto const got = run(client->send(to, request, options));
-    BOOST_TEST((!got && got.error().ec == e), (got ? "an answer" : got.error().ec.message()));
-    BOOST_TEST((!got && got.error().who == who && !got.error().written));
-    BOOST_TEST(client->active_connections() == 0);
-    BOOST_TEST(client->idle_connections() == 0);
-  }
-};
+using rondo::test::established;
+using rondo::test::ok;
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(http_tunnels, tunnel_fixture)
+BOOST_FIXTURE_TEST_SUITE(http_tunnels, rondo::test::tunnel_fixture)
 
 BOOST_AUTO_TEST_CASE(connect_with_login_and_then_tls_to_the_origin) {
   std::string to_proxy;
@@ -309,6 +276,73 @@ BOOST_AUTO_TEST_CASE(a_stale_tunnel_is_replaced_through_the_same_proxy) {
   BOOST_TEST(run(client->send(to, request, options)).has_value());
   BOOST_TEST(proxy.accepted() == 2);
   BOOST_TEST(!other_used);
+}
+
+BOOST_AUTO_TEST_CASE(ipv6_literals_of_origins) {
+  std::string asked;
+  auto const to = url_of("https", "[2001:db8::1]", 4443);
+  auto const request = request_of(verb::get);
+  origin_tls = rondo::test::server_context(
+      test_trust::instance().root.issue({{"IP:2001:db8::1"}, "origin", -1h, 24h, "serverAuth"}));
+  scripted_server connect{context, [&](peer& p) -> awaitable<void> {
+                            asked = co_await p.read_until("\r\n\r\n");
+                            co_await p.write(established);
+                            co_await be_origin(p);
+                          }};
+  auto options = through("http://", connect.port());
+  BOOST_TEST(run(client->send(to, request, options)).has_value());
+  BOOST_TEST(asked.starts_with("CONNECT [2001:db8::1]:4443 HTTP/1.1\r\nHost: [2001:db8::1]:4443\r\n"), asked);
+
+  scripted_server five{context, [&](peer& p) -> awaitable<void> {
+                         co_await p.read_exactly(3);
+                         co_await p.write("\x05\x00"s);
+                         asked = co_await p.read_exactly(4 + 16 + 2);
+                         co_await p.write("\x05\x00\x00\x04"s + std::string(18, '\0'));
+                         co_await be_origin(p);
+                       }};
+  for (auto const* const scheme : {"socks5h://", "socks5://"}) {
+    options = through(scheme, five.port());
+    BOOST_TEST(run(client->send(to, request, options)).has_value());
+    BOOST_TEST(asked == "\x05\x01\x00\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x11\x5b"s);
+  }
+  // version 4 has no form for it, and does not ask
+  for (auto const* const scheme : {"socks4://", "socks4a://"}) {
+    asked.clear();
+    options = through(scheme, five.port());
+    auto const got = run(client->send(to, request, options));
+    BOOST_TEST((!got && got.error().ec == rondo::error::origin_unreachable_via_proxy), scheme);
+    BOOST_TEST(asked.empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ipv6_literals_of_proxies) {
+  for (auto const* const scheme : {"http", "https"}) {
+    scripted_server proxy{context,
+                          [&](peer& p) -> awaitable<void> {
+                            if (std::string_view{scheme} == "https") {
+                              co_await p.start_tls(proxy_tls);
+                            }
+                            co_await p.read_until("\r\n\r\n");
+                            co_await p.write(established);
+                            co_await be_origin(p);
+                          },
+                          boost::asio::ip::address_v6::loopback()};
+    expect_good(by(std::string{scheme} + "://[::1]:" + std::to_string(proxy.port())));
+    client->close_idle();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(origins_with_impossible_names_are_refused_before_anything_happens) {
+  scripted_server proxy{context, [](peer&) -> awaitable<void> { co_return; }};
+  auto const to = url_of("https", std::string(256, 'a'), 443);
+  auto const request = request_of(verb::get);
+  for (auto const* const scheme : {"http://", "https://", "socks4://", "socks4a://", "socks5://", "socks5h://"}) {
+    auto const options = through(scheme, proxy.port());
+    auto const got = run(client->send(to, request, options));
+    BOOST_TEST((!got && got.error().ec == rondo::error::name_too_long && got.error().who == rondo::blame::caller),
+               scheme);
+  }
+  BOOST_TEST(proxy.accepted() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(plain_http_goes_through_a_tunnel_too) {

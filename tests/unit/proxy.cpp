@@ -23,6 +23,8 @@ BOOST_AUTO_TEST_SUITE(proxy)
 BOOST_AUTO_TEST_CASE(kinds_and_usual_ports) {
   BOOST_TEST((parsed("http://h").kind == proxy_kind::http));
   BOOST_TEST(parsed("http://h").port == 80);
+  BOOST_TEST((parsed("HTTPS://h").kind == proxy_kind::https));
+  BOOST_TEST(parsed("https://h").port == 443);
   BOOST_TEST((parsed("SOCKS5://h").kind == proxy_kind::socks5));
   BOOST_TEST((parsed("socks5h://h/").kind == proxy_kind::socks5h));
   BOOST_TEST((parsed("socks4://h").kind == proxy_kind::socks4));
@@ -43,8 +45,8 @@ BOOST_AUTO_TEST_CASE(credentials_are_percent_decoded) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_proxy_is_refused) {
-  for (auto const* const text : {"", "h:3128", "127.0.0.1:3128", "ftp://h:1", "https://h:1", "http://",
-                                 "http://h:1/path", "http://h:1?q", "http://h:1#f", "http://h:0", "http://h:65536",
+  for (auto const* const text : {"", "h:3128", "127.0.0.1:3128", "ftp://h:1", "http://", "http://h:1/path",
+                                 "http://h:1?q", "http://h:1#f", "http://h:0", "http://h:65536", "http://h:99999",
                                  "http://a b:1", "socks5://[::1", "socks5:h:1", "http://h\r\n:1"}) {
     auto const out = rondo::http::parse_proxy(text);
     BOOST_TEST(!out.has_value(), text);
@@ -76,11 +78,51 @@ BOOST_AUTO_TEST_CASE(user_and_password_are_part_of_the_identity) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(hosts_of_every_form) {
+  BOOST_TEST(parsed("http://[2001:DB8:0::1]:1").host == "2001:db8::1");
+  BOOST_TEST(parsed("https://[::ffff:10.1.2.3]").host == "::ffff:10.1.2.3");
+  BOOST_TEST(parsed("https://user:pass@[::1]").port == 443);
+  BOOST_TEST(parsed("socks5h://10.1.2.3").host == "10.1.2.3");
+  for (auto const* const text : {"http://::1:3128", "http://[::1%25lo]:1", "http://[::1]x:1", "http://[10.1.2.3]:1",
+                                 "http://[::1", "http://[]:1"}) {
+    BOOST_TEST(!rondo::http::parse_proxy(text).has_value(), text);
+  }
+  auto const longest = std::string(255, 'a');
+  BOOST_TEST(parsed("http://" + longest + ":1").host == longest);
+  auto const too_long = rondo::http::parse_proxy("http://a" + longest + ":1");
+  BOOST_TEST((!too_long && too_long.error() == rondo::error::name_too_long));
+}
+
+BOOST_AUTO_TEST_CASE(chains_of_a_socks_proxy_and_one_behind_it) {
+  auto const p = parsed("socks5h://u:p@a:1|https://v:q@b:2");
+  BOOST_TEST((p.kind == proxy_kind::https));
+  BOOST_TEST(p.host == "b");
+  BOOST_TEST(p.user == "v");
+  BOOST_TEST_REQUIRE(p.through != nullptr);
+  BOOST_TEST((*p.through == parsed("socks5h://u:p@a:1")));
+  BOOST_TEST((p == parsed("socks5h://u:p@a:1|https://v:q@b:2")));
+  for (auto const* const other :
+       {"https://v:q@b:2", "socks5h://u:x@a:1|https://v:q@b:2", "socks5h://u:p@a:1|https://v:q@b:3"}) {
+    BOOST_TEST(!(p == parsed(other)), other);
+    BOOST_TEST(!(parsed(other) == p), other);
+  }
+  for (auto const* const text : {"http://a:1|http://b:1", "https://a:1|http://b:1", "socks5h://a:1|socks5h://b:1",
+                                 "socks5h://a:1|socks4://c:1|http://b:1", "|http://b:1", "socks5h://a:1|", "|",
+                                 "socks5h://a:1 | http://b:1", "socks5h://a:1 http://b:1"}) {
+    auto const out = rondo::http::parse_proxy(text);
+    BOOST_TEST((!out && out.error() == rondo::error::invalid_proxy), text);
+  }
+  auto const out = rondo::http::parse_proxy("socks5h://user@a:1|http://b:1");
+  BOOST_TEST((!out && out.error() == rondo::error::invalid_credentials));
+}
+
 BOOST_AUTO_TEST_CASE(the_masked_form_gives_nothing_away) {
   BOOST_TEST(masked(parsed("socks5h://username:password@h:1080")) == "socks5h://u***:***@h:1080");
   BOOST_TEST(masked(parsed("http://joe:password@h:3128")) == "http://***:***@h:3128");
   BOOST_TEST(masked(parsed("http://%22quoted:password@h:3128")) == "http://***:***@h:3128");
   BOOST_TEST(masked(parsed("http://[::1]:3128")) == "http://[::1]:3128");
+  BOOST_TEST(masked(parsed("socks5h://username:password@a|https://username:password@[::1]")) ==
+             "socks5h://u***:***@a:1080|https://u***:***@[::1]:443");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -76,6 +76,7 @@ BOOST_AUTO_TEST_CASE(what_is_no_origin_is_refused) {
                                  "https://h/#f",
                                  "https://h:0/",
                                  "https://h:65536/",
+                                 "https://h:99999/",
                                  "https://h:99999999/",
                                  "https://h:x/",
                                  "https://h:80x/",

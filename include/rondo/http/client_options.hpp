@@ -14,6 +14,9 @@ namespace rondo::http {
 struct client_options {
   /// Whom to trust, see `make_tls_context`; null = the authorities of the system, loaded at the first `https` request.
   std::shared_ptr<boost::asio::ssl::context> tls;
+  /// Whom to trust as an `https` proxy: as `tls`, and apart from it, because who may be a proxy is another question
+  /// than who may be an origin.
+  std::shared_ptr<boost::asio::ssl::context> proxy_tls;
   /// Whether `http://` origins and tunnels to them may be anything but loopback hosts.
   bool allow_plaintext = false;
   std::uint64_t max_response = 64 * 1024 * 1024; ///< largest body that `send` collects, in bytes

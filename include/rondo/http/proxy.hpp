@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/error.hpp>
 #include <rondo/http/detail/config.hpp>
 #include <rondo/secret.hpp>
 
@@ -8,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -16,11 +18,18 @@ namespace rondo::http {
 /// How a proxy is spoken to.
 enum class proxy_kind : std::uint8_t {
   http,    ///< HTTP CONNECT (RFC 9110 9.3.6) over plain TCP
-  https,   ///< HTTP CONNECT over TLS; recognised, not supported
+  https,   ///< HTTP CONNECT over TLS, see `client_options::proxy_tls`
   socks4,  ///< SOCKS 4: this machine resolves the name, IPv4 only
   socks4a, ///< SOCKS 4A: the proxy resolves the name
   socks5,  ///< SOCKS 5 (RFC 1928): this machine resolves the name
   socks5h, ///< SOCKS 5: the proxy resolves the name
+};
+
+/// When an `http` or `https` proxy is shown user and password. Basic is the only scheme; SOCKS proxies say in their
+/// handshake whether they want a login.
+enum class proxy_login : std::uint8_t {
+  at_once,    ///< with the first CONNECT: no time is lost
+  when_asked, ///< in a second CONNECT on a new connection, once the proxy has answered 407 and offered Basic
 };
 
 /// A proxy. Always used as a tunnel: it sees which origin is talked to, never a byte of an `https` request.
@@ -36,28 +45,35 @@ struct proxy {
   std::uint32_t requests_per_tunnel = 0;
   /// Greatest age of a tunnel that still takes a new request; zero = `client_options::max_age`.
   std::chrono::steady_clock::duration tunnel_age{};
+  proxy_login login = proxy_login::at_once;
+  /// The SOCKS proxy by which this one, an `http` or `https` proxy, is reached; null = it is reached directly. Longer
+  /// chains are refused. The limits of a tunnel are those of this proxy.
+  std::shared_ptr<proxy const> through{};
 
   /// Whether both are the same proxy to the outside: user and password belong to its identity, because residential
-  /// gateways put the session into the user name.
+  /// gateways put the session into the user name, and so does the way to it.
   friend bool operator==(proxy const& a, proxy const& b) noexcept {
     return a.kind == b.kind && a.port == b.port && a.has_credentials == b.has_credentials && a.host == b.host &&
-           a.user == b.user && a.password == b.password;
+           a.user == b.user && a.password == b.password &&
+           (a.through == b.through || (a.through && b.through && *a.through == *b.through));
   }
 };
 
 /// Takes `scheme://[user[:password]@]host[:port]` apart; schemes are the names of `proxy_kind`, the usual ports are 80
-/// for `http` and 1080 for SOCKS. `error::invalid_proxy` when it is malformed or unsupported, and
+/// for `http`, 443 for `https` and 1080 for SOCKS. A chain is written in the order in which bytes pass it,
+/// `socks5h://first:1080|http://second:3128`. `error::invalid_proxy` when it is malformed or unsupported, and
 /// `error::invalid_credentials` for a user or password that the proxy's protocol cannot carry.
 [[nodiscard]] boost::system::result<proxy> parse_proxy(std::string_view text);
 
 [[nodiscard]] std::string_view to_string(proxy_kind kind) noexcept;
 
-/// The form for logs and status documents: `socks5h://u***:***@host:1080`.
+/// The form for logs and status documents: `socks5h://u***:***@host:1080`, a chain as it is parsed.
 [[nodiscard]] std::string masked(proxy const& p);
 
 namespace detail {
-/// Whether the protocol of a proxy can carry its credentials.
-[[nodiscard]] bool credentials_fit(proxy const& p) noexcept;
+/// What is wrong with a proxy, whoever filled it in, before anything is sent: `invalid_proxy`, `invalid_credentials`,
+/// `name_too_long`.
+[[nodiscard]] error_code check_proxy(proxy const& p) noexcept;
 } // namespace detail
 
 } // namespace rondo::http

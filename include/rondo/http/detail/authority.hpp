@@ -7,12 +7,18 @@
 #include <boost/url/url_view.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace rondo::http::detail {
+
+/// The longest host that a proxy is asked for: what SOCKS5 can carry. No name of the DNS is longer.
+inline constexpr std::size_t max_host_size = 255;
 
 /// The host of a URL, normalised: lower case, addresses in their one canonical form and without brackets. Empty for
 /// what cannot be a host: nothing at all, an IPv6 zone, bytes outside letters, digits, `-`, `.` and `_`.
@@ -48,8 +54,12 @@ namespace rondo::http::detail {
   if (!u.has_port() || u.port().empty()) {
     return usual;
   }
-  auto const number = u.port_number();
-  return number == 0 ? std::nullopt : std::optional{number};
+  // Boost 1.81 takes some numbers that are too large modulo 65536
+  auto const text = std::string{u.port()};
+  std::uint16_t number = 0;
+  auto const [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failed != std::errc{} || end != text.data() + text.size() || number == 0 ? std::nullopt
+                                                                                  : std::optional{number};
 }
 
 } // namespace rondo::http::detail

@@ -70,10 +70,10 @@ struct pool_key_hash {
   std::size_t operator()(pool_key_view k) const noexcept {
     std::size_t seed = 2 * std::size_t{k.port} + (k.tls ? 1 : 0);
     boost::hash_combine(seed, std::hash<std::string_view>{}(k.host));
-    if (k.via != nullptr) {
-      boost::hash_combine(seed, std::hash<std::string_view>{}(k.via->host));
-      boost::hash_combine(seed, std::hash<std::string_view>{}(k.via->user));
-      boost::hash_combine(seed, k.via->port);
+    for (auto const* hop = k.via; hop != nullptr; hop = hop->through.get()) {
+      boost::hash_combine(seed, std::hash<std::string_view>{}(hop->host));
+      boost::hash_combine(seed, std::hash<std::string_view>{}(hop->user));
+      boost::hash_combine(seed, hop->port);
     }
     return seed;
   }
@@ -90,7 +90,8 @@ struct pool_key_equal {
 /// The connections and TLS tickets of one key.
 struct pool_entry {
   std::vector<connection_ptr> idle; ///< the one used last is at the end, and taken first
-  session_store sessions;
+  session_store sessions;           ///< of the TLS with the origin
+  session_store proxy_sessions;     ///< of the TLS with an `https` proxy
   std::size_t active = 0;
 };
 
@@ -106,6 +107,9 @@ struct outgoing {
   bool whole = true;      ///< block and rest are still the whole request as far as it was produced
   bool announced = false; ///< `on_sent` was called
 };
+
+/// Whom a TLS connection is with.
+enum class tls_role : std::uint8_t { origin, proxy };
 
 /// What a `client` is a handle to: connection pool, deadlines and the exchange itself.
 class client_core : public std::enable_shared_from_this<client_core> {
@@ -150,9 +154,10 @@ private:
   asio::awaitable<error_code> resolve(connection& c, std::string const& host, std::uint16_t port,
                                       std::vector<tcp::endpoint>& out);
   asio::awaitable<error_code> connect(connection& c, std::vector<tcp::endpoint> const& to);
-  asio::awaitable<error_code> dig(connection& c, url const& to, proxy const& via);
+  asio::awaitable<error_code> approach(connection& c, proxy const& via, steady_time now);
+  asio::awaitable<error_code> dig(connection& c, url const& to, proxy const& via, bool show_login, bool& asked);
   template <class Machine> asio::awaitable<error_code> drive(connection& c, Machine& machine);
-  asio::awaitable<error_code> secure(connection& c, url const& to, steady_time now);
+  asio::awaitable<error_code> secure(connection& c, url const& to, tls_role role, steady_time now);
 
   asio::awaitable<error_code> write_request(connection& c, outgoing& out, exchange_options const& options);
   asio::awaitable<error_code> append_piece(connection& c, outgoing& out);

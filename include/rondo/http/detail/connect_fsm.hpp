@@ -5,6 +5,10 @@
 #include <rondo/http/proxy.hpp>
 #include <rondo/version.hpp>
 
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/beast/core/string.hpp>
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
@@ -34,18 +38,47 @@ namespace rondo::http::detail {
   }
 }
 
+/// The authentication schemes that a Proxy-Authenticate field offers (RFC 9110 11.6.1), as far as they matter.
+struct offered_schemes {
+  bool any = false;
+  bool basic = false;
+
+  /// Reads the value of one such field. `realm="a, Basic"` is a parameter; a scheme is a word that no `=` follows.
+  void add(std::string_view value) noexcept {
+    while (!value.empty()) {
+      value.remove_prefix(std::min(value.find_first_not_of(" \t,"), value.size()));
+      auto const word = value.substr(0, std::min(value.find_first_of(" \t,="), value.size()));
+      auto const after = value.find_first_not_of(" \t", word.size());
+      if (!word.empty() && (after == value.npos || value[after] != '=')) {
+        any = true;
+        basic = basic || boost::beast::iequals({word.data(), word.size()}, "basic");
+      }
+      auto quoted = false;
+      std::size_t end = 0;
+      for (; end < value.size() && (quoted || value[end] != ','); ++end) {
+        if (value[end] == '"') {
+          quoted = !quoted;
+        } else if (quoted && value[end] == '\\') {
+          ++end; // the next one stands for itself
+        }
+      }
+      value.remove_prefix(std::min(end, value.size()));
+    }
+  }
+};
+
 /// HTTP CONNECT (RFC 9110 9.3.6). Reads replies that real proxies send and general parsers refuse: a bare LF, no
-/// reason, body lengths that mean nothing here. Nothing of a reply but its status is looked at.
+/// reason, body lengths that mean nothing here. Of a reply the status is looked at, and with a 407 what it offers.
 class connect_fsm {
 public:
   static constexpr std::size_t max_reply = 16 * 1024;
 
-  /// `authority` is `host:port` of the origin.
-  connect_fsm(std::string_view authority, proxy const& via) {
+  /// `authority` is `host:port` of the origin. The credentials are sent when `show_login` says so.
+  connect_fsm(std::string_view authority, proxy const& via, bool show_login = true) {
     output_.append("CONNECT ").append(authority).append(" HTTP/1.1\r\nHost: ").append(authority).append("\r\n");
     output_ += "User-Agent: rondo/" + std::to_string(RONDO_VERSION_MAJOR) + "." + std::to_string(RONDO_VERSION_MINOR) +
                "." + std::to_string(RONDO_VERSION_PATCH) + "\r\n";
-    if (via.has_credentials) {
+    if (via.has_credentials && show_login) {
       append_credentials(via);
     }
     output_ += "\r\n";
@@ -56,7 +89,10 @@ public:
 
   [[nodiscard]] tunnel_action resume(error_code ec, std::size_t n) {
     if (ec) {
-      return tunnel_action::fail(tunnel_error(ec));
+      // once the refusal has been read, its details may be missing
+      return tunnel_action::fail(state_ == state::challenge && ec != boost::asio::error::operation_aborted
+                                     ? make_error_code(error::proxy_auth_failed)
+                                     : tunnel_error(ec));
     }
     if (state_ == state::start) {
       state_ = state::writing;
@@ -78,8 +114,11 @@ public:
     return tunnel_action::read(boost::asio::buffer(input_));
   }
 
+  /// Whether the failure was a 407 that offers Basic.
+  [[nodiscard]] bool asked_for_basic() const noexcept { return offered_.basic; }
+
 private:
-  enum class state : std::uint8_t { start, writing, status_line, fields, established };
+  enum class state : std::uint8_t { start, writing, status_line, fields, challenge, established };
 
   void append_credentials(proxy const& via) {
     auto plain = via.user + ":";
@@ -96,7 +135,10 @@ private:
 
   error_code take(char c) {
     if (++received_ > max_reply) {
-      return make_error_code(error::proxy_reply_too_large);
+      return make_error_code(state_ == state::challenge ? error::proxy_auth_failed : error::proxy_reply_too_large);
+    }
+    if (state_ == state::challenge) {
+      return take_challenge(c);
     }
     if (state_ == state::status_line) {
       if (c != '\n') {
@@ -134,6 +176,10 @@ private:
     if (status < 100 || status > 599 || status == 101) { // nobody asked for another protocol
       return make_error_code(error::proxy_protocol);
     }
+    if (status == 407) {
+      state_ = state::challenge;
+      return {};
+    }
     if (status >= 300) {
       return make_error_code(connect_status_error(status));
     }
@@ -142,8 +188,30 @@ private:
     return {};
   }
 
+  /// The head of a 407, which is a failure in any case: it only has to be found out which.
+  error_code take_challenge(char c) {
+    if (c != '\n') {
+      line_ += c;
+      return {};
+    }
+    if (line_.ends_with('\r')) {
+      line_.pop_back();
+    }
+    if (line_.empty()) {
+      return make_error_code(offered_.any && !offered_.basic ? error::proxy_auth_unsupported
+                                                             : error::proxy_auth_failed);
+    }
+    auto const colon = std::min(line_.find(':'), line_.size());
+    if (boost::beast::iequals({line_.data(), colon}, "proxy-authenticate")) {
+      offered_.add(std::string_view{line_}.substr(colon + 1));
+    }
+    line_.clear();
+    return {};
+  }
+
   std::string output_;
   std::string line_;
+  offered_schemes offered_;
   std::array<char, 1024> input_;
   std::size_t received_ = 0;
   bool informational_ = false;

@@ -34,13 +34,21 @@ using asio::ip::tcp;
 
 inline constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
+using tls_over_tcp = asio::ssl::stream<tcp::socket&>;
+using tls_over_tls = asio::ssl::stream<tls_over_tcp&>;
+
 class client_core;
 struct pool_entry;
 
 using response_parser = beast_http::response_parser<beast_http::buffer_body>;
 using active_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
-/// One TCP connection, perhaps through a tunnel, perhaps with TLS, and everything that is kept with it.
+/// Whether a TLS connection at rest has nothing for us.
+[[nodiscard]] inline bool is_quiet(SSL* ssl) noexcept {
+  return SSL_pending(ssl) == 0 && BIO_ctrl_pending(SSL_get_rbio(ssl)) == 0;
+}
+
+/// One TCP connection, perhaps through tunnels, perhaps with TLS, and everything that is kept with it.
 ///
 /// It has no timer of its own: the client's one timer calls `expire` when `limit` has passed.
 class connection : public active_hook {
@@ -71,8 +79,8 @@ public:
 
   /// Whether an idle connection is open, with nothing to read: anything else would be taken for the next answer.
   [[nodiscard]] bool quiet() {
-    if (!input.empty() ||
-        (tls && (SSL_pending(tls->native_handle()) > 0 || BIO_ctrl_pending(SSL_get_rbio(tls->native_handle())) > 0))) {
+    if (!input.empty() || (tls && !is_quiet(tls->native_handle())) ||
+        (inner_tls && !is_quiet(inner_tls->native_handle()))) {
       return false;
     }
     char byte;
@@ -81,16 +89,24 @@ public:
     return ec == asio::error::would_block;
   }
 
+  /// Receives at least one byte from whatever has been built so far.
+  asio::awaitable<std::tuple<error_code, std::size_t>> receive_some(asio::mutable_buffer space) {
+    return inner_tls ? inner_tls->async_read_some(space, as_result)
+           : tls     ? tls->async_read_some(space, as_result)
+                     : socket.async_read_some(space, as_result);
+  }
+
+  /// Sends at least one byte.
+  asio::awaitable<std::tuple<error_code, std::size_t>> send_some(asio::const_buffer bytes) {
+    return inner_tls ? inner_tls->async_write_some(bytes, as_result)
+           : tls     ? tls->async_write_some(bytes, as_result)
+                     : socket.async_write_some(bytes, as_result);
+  }
+
   /// Sends all bytes.
   asio::awaitable<error_code> write(asio::const_buffer bytes) {
     while (bytes.size() > 0) {
-      error_code ec;
-      std::size_t n = 0;
-      if (tls) {
-        std::tie(ec, n) = co_await tls->async_write_some(bytes, as_result);
-      } else {
-        std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
-      }
+      auto const [ec, n] = co_await send_some(bytes);
       // after an error other than a cancelled wait the system has taken nothing of this piece
       written = written || n > 0 || expired || ec == asio::error::operation_aborted;
       if (ec || expired) {
@@ -107,13 +123,7 @@ public:
     if (space.size() == 0) {
       co_return make_error_code(boost::system::errc::no_buffer_space);
     }
-    error_code ec;
-    std::size_t n = 0;
-    if (tls) {
-      std::tie(ec, n) = co_await tls->async_read_some(space, as_result);
-    } else {
-      std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
-    }
+    auto const [ec, n] = co_await receive_some(space);
     input.commit(n);
     co_return verdict(ec);
   }
@@ -121,7 +131,8 @@ public:
   client_core& core;
   pool_entry& entry;
   tcp::socket socket;
-  std::optional<asio::ssl::stream<tcp::socket&>> tls;
+  std::optional<tls_over_tcp> tls;       ///< over TCP: the proxy's, or else the origin's
+  std::optional<tls_over_tls> inner_tls; ///< the origin's inside the proxy's
   flat_input input;
   std::optional<response_parser> parser;
 

@@ -5,6 +5,7 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/ssl/error.hpp>
 
 #include <cstdint>
 #include <ostream>
@@ -43,7 +44,12 @@ struct tunnel_action {
 
 /// What a failed read or write means while the proxy is being talked to.
 [[nodiscard]] inline error_code tunnel_error(error_code ec) noexcept {
-  return ec == boost::asio::error::operation_aborted ? ec : make_error_code(error::proxy_closed);
+  if (ec == boost::asio::error::operation_aborted) {
+    return ec;
+  }
+  // an alert that comes after the handshake: with TLS 1.3 that is how a missing client certificate is told
+  auto const is_tls = ec.category() == boost::asio::error::get_ssl_category();
+  return make_error_code(is_tls ? error::proxy_tls_failed : error::proxy_closed);
 }
 
 } // namespace rondo::http::detail

@@ -16,9 +16,14 @@ RONDO_DECL void connection_deleter::operator()(connection* c) const noexcept {
 }
 
 RONDO_DECL connection::~connection() {
-  if (tls && reusable) {
+  if (reusable) {
     // closed in good order as far as we are concerned: OpenSSL would otherwise take its tickets for bad
-    SSL_set_shutdown(tls->native_handle(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    if (inner_tls) {
+      SSL_set_shutdown(inner_tls->native_handle(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
+    if (tls) {
+      SSL_set_shutdown(tls->native_handle(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
   }
   if (is_linked()) {
     core.forget(*this);
@@ -136,7 +141,9 @@ RONDO_DECL void client_core::sweep(steady_time now) {
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& [key, entry] = *it;
     idle_ -= std::erase_if(entry.idle, [now](auto const& c) { return now >= c->idle_until || now >= c->retire_at; });
-    it = entry.idle.empty() && entry.active == 0 && entry.sessions.stale(now) ? entries_.erase(it) : std::next(it);
+    it = entry.idle.empty() && entry.active == 0 && entry.sessions.stale(now) && entry.proxy_sessions.stale(now)
+             ? entries_.erase(it)
+             : std::next(it);
   }
 }
 

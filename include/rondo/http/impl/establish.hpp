@@ -105,7 +105,7 @@ template <class Machine> asio::awaitable<error_code> client_core::drive(connecti
       ec = co_await c.write(action.output);
       n = action.output.size();
       break;
-    case tunnel_action::kind::read: std::tie(ec, n) = co_await c.socket.async_read_some(action.input, as_result); break;
+    case tunnel_action::kind::read: std::tie(ec, n) = co_await c.receive_some(action.input); break;
     case tunnel_action::kind::done: co_return error_code{};
     case tunnel_action::kind::fail: co_return action.ec;
     }
@@ -115,13 +115,35 @@ template <class Machine> asio::awaitable<error_code> client_core::drive(connecti
   }
 }
 
-/// Has the proxy connect to the origin.
-RONDO_DECL asio::awaitable<error_code> client_core::dig(connection& c, url const& to, proxy const& via) {
-  if (via.kind == proxy_kind::http) {
-    connect_fsm machine{to.authority(), via};
-    co_return co_await drive(c, machine);
-  }
+/// Makes a connection to a proxy out of one to the first hop: through the SOCKS proxy before it, and with TLS if it
+/// wants that. Whatever fails here is the proxies' fault.
+RONDO_DECL asio::awaitable<error_code> client_core::approach(connection& c, proxy const& via, steady_time now) {
+  url const here{via.kind == proxy_kind::https ? "https" : "http", via.host, via.port, {}};
   error_code ec;
+  if (via.through) {
+    auto ignored = false;
+    ec = co_await dig(c, here, *via.through, true, ignored);
+    auto const who = blame_of(ec);
+    if (who == blame::path || who == blame::origin) { // for the first proxy, the second is the origin
+      ec = c.expired ? ec : make_error_code(error::proxy_connect_failed);
+    }
+  }
+  if (!ec && here.is_tls()) {
+    ec = co_await secure(c, here, tls_role::proxy, now);
+  }
+  co_return ec;
+}
+
+/// Has the proxy connect to the origin. `asked`: it wants the credentials that it was not shown.
+RONDO_DECL asio::awaitable<error_code> client_core::dig(connection& c, url const& to, proxy const& via, bool show_login,
+                                                        bool& asked) {
+  error_code ec;
+  if (via.kind == proxy_kind::http || via.kind == proxy_kind::https) {
+    connect_fsm machine{to.authority(), via, show_login};
+    ec = co_await drive(c, machine);
+    asked = via.has_credentials && !show_login && machine.asked_for_basic();
+    co_return ec;
+  }
   socks_destination destination{to.host, {}, to.port};
   if (auto const literal = asio::ip::make_address(to.host, ec); !ec) {
     destination.address = literal;
@@ -143,16 +165,8 @@ RONDO_DECL asio::awaitable<error_code> client_core::dig(connection& c, url const
   co_return co_await drive(c, machine);
 }
 
-RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url const& to, steady_time now) {
-  if (!options_.tls) {
-    auto made = make_tls_context();
-    if (!made) {
-      co_return made.error();
-    }
-    options_.tls = std::move(*made);
-  }
-  c.tls.emplace(c.socket, *options_.tls);
-  auto* const ssl = c.tls->native_handle();
+/// Tells a TLS connection that is about to begin whom to expect.
+[[nodiscard]] inline bool prepare_tls(SSL* ssl, url const& to) {
   auto name = to.host;
   if (name.ends_with('.')) {
     name.pop_back(); // certificates name hosts without it
@@ -163,22 +177,47 @@ RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url co
   SSL_set_alpn_protos(ssl, http11, sizeof(http11) - 1);
   // a host name is looked for among the alternative names only, never in the subject
   SSL_set_hostflags(ssl, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  auto const ok = to.is_ip()
-                      ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1
-                      : SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
-  if (!ok) {
-    co_return make_error_code(error::tls_handshake_failed);
+  return to.is_ip() ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1
+                    : SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+}
+
+/// Speaks TLS with the origin or an `https` proxy from here on, inside the TLS that may be there already.
+RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url const& to, tls_role role,
+                                                           steady_time now) {
+  auto const is_proxy = role == tls_role::proxy;
+  auto& trust = is_proxy ? options_.proxy_tls : options_.tls;
+  if (!trust) {
+    auto made = make_tls_context();
+    if (!made) {
+      co_return made.error();
+    }
+    trust = std::move(*made);
   }
-  c.entry.sessions.attach(ssl, now);
-  auto const [ec] = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
+  if (c.tls) {
+    c.inner_tls.emplace(*c.tls, *trust);
+  } else {
+    c.tls.emplace(c.socket, *trust);
+  }
+  auto* const ssl = c.inner_tls ? c.inner_tls->native_handle() : c.tls->native_handle();
+  auto const failed = is_proxy ? error::proxy_tls_failed : error::tls_handshake_failed;
+  if (!prepare_tls(ssl, to)) {
+    co_return make_error_code(failed);
+  }
+  (is_proxy ? c.entry.proxy_sessions : c.entry.sessions).attach(ssl, now);
+  error_code ec;
+  if (c.inner_tls) {
+    std::tie(ec) = co_await c.inner_tls->async_handshake(asio::ssl::stream_base::client, as_result);
+  } else {
+    std::tie(ec) = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
+  }
   if (!ec && !c.expired) {
     co_return error_code{};
   }
   if (c.expired || is_cancelled(ec)) {
     co_return c.verdict(ec);
   }
-  co_return make_error_code(SSL_get_verify_result(ssl) != X509_V_OK ? error::certificate_rejected
-                                                                    : error::tls_handshake_failed);
+  auto const rejected = is_proxy ? error::proxy_certificate_rejected : error::certificate_rejected;
+  co_return make_error_code(SSL_get_verify_result(ssl) != X509_V_OK ? rejected : failed);
 }
 
 RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url const& to,
@@ -191,8 +230,9 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
   set_limit(c, std::min(end, options.deadline), deadline_first ? error::deadline_exceeded : slow);
 
   std::vector<tcp::endpoint> endpoints;
-  auto const& host = via != nullptr ? via->host : to.host;
-  auto ec = co_await resolve(c, host, via != nullptr ? via->port : to.port, endpoints);
+  auto const* const first = via != nullptr && via->through ? via->through.get() : via;
+  auto const& host = first != nullptr ? first->host : to.host;
+  auto ec = co_await resolve(c, host, first != nullptr ? first->port : to.port, endpoints);
   if (ec) {
     co_return fail(c.expired || is_cancelled(ec) ? ec
                    : via != nullptr              ? make_error_code(unreachable)
@@ -205,23 +245,39 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
       co_return fail(make_error_code(error::plaintext_refused));
     }
   }
-  ec = co_await connect(c, endpoints);
-  if (ec == boost::system::errc::too_many_files_open || ec == boost::system::errc::too_many_files_open_in_system ||
-      ec == boost::system::errc::not_enough_memory || ec == boost::system::errc::no_buffer_space) {
-    co_return failure{make_error_code(error::no_resources), blame::nobody, false};
-  }
-  if (ec) {
-    co_return fail(c.expired || is_cancelled(ec) ? ec : make_error_code(unreachable));
-  }
-  if (via != nullptr) {
-    ec = co_await dig(c, to, *via);
+  auto show_login = via != nullptr && via->login == proxy_login::at_once;
+  for (;;) {
+    ec = co_await connect(c, endpoints);
+    if (ec == boost::system::errc::too_many_files_open || ec == boost::system::errc::too_many_files_open_in_system ||
+        ec == boost::system::errc::not_enough_memory || ec == boost::system::errc::no_buffer_space) {
+      co_return failure{make_error_code(error::no_resources), blame::nobody, false};
+    }
     if (ec) {
+      co_return fail(c.expired || is_cancelled(ec) ? ec : make_error_code(unreachable));
+    }
+    if (via == nullptr) {
+      break;
+    }
+    auto asked = false;
+    ec = co_await approach(c, *via, now);
+    if (!ec) {
+      ec = co_await dig(c, to, *via, show_login, asked);
+    }
+    if (!ec) {
+      break;
+    }
+    if (!asked || c.expired) {
       co_return fail(ec);
     }
+    // the answer may have a body and may be the last on its connection: a new one is the same to every proxy
+    show_login = true;
+    c.tls.reset();
+    error_code ignored;
+    c.socket.close(ignored);
   }
   if (to.is_tls()) {
     set_limit(c, c.limit, deadline_first ? error::deadline_exceeded : error::connect_timeout);
-    ec = co_await secure(c, to, now);
+    ec = co_await secure(c, to, tls_role::origin, now);
     if (ec) {
       auto failed = fail(ec);
       if (via != nullptr && failed.who == blame::origin) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/http/detail/authority.hpp>
 #include <rondo/http/detail/client_core.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -170,22 +171,19 @@ RONDO_DECL error_code client_core::check_exchange(url const& to, request_head co
   if (to.host.empty() || !consists_of(to.host, target_char)) {
     return make_error_code(error::invalid_url);
   }
-  if (!to.is_tls() && !options_.allow_plaintext) {
-    url const there{"http", via != nullptr ? via->host : to.host, 0, {}};
-    if (!to.is_loopback() || !there.is_loopback()) { // the way to a distant proxy would be in clear, too
-      return make_error_code(error::plaintext_refused);
+  if (!to.is_tls() && !options_.allow_plaintext && !to.is_loopback()) {
+    return make_error_code(error::plaintext_refused);
+  }
+  for (auto const* hop = via; hop != nullptr; hop = hop->through.get()) {
+    if (!to.is_tls() && !options_.allow_plaintext && !url{"http", hop->host, 0, {}}.is_loopback()) {
+      return make_error_code(error::plaintext_refused); // a distant proxy sends it on in clear
     }
   }
   if (via == nullptr) {
     return {};
   }
-  if (via->kind == proxy_kind::https || via->host.empty() || via->port == 0) {
-    return make_error_code(error::invalid_proxy);
-  }
-  if (!credentials_fit(*via)) {
-    return make_error_code(error::invalid_credentials);
-  }
-  return to.host.size() > 255 && via->kind != proxy_kind::http ? make_error_code(error::name_too_long) : error_code{};
+  auto const bad = check_proxy(*via);
+  return !bad && to.host.size() > max_host_size ? make_error_code(error::name_too_long) : bad;
 }
 
 /// Lends a string from the client's spares, for the memory it already has.

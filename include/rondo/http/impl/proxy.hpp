@@ -17,6 +17,11 @@
 
 namespace rondo::http {
 
+RONDO_DECL std::string_view to_string(proxy_kind kind) noexcept {
+  constexpr std::string_view names[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
 namespace detail {
 
 [[nodiscard]] inline bool has_control(std::string_view text) noexcept {
@@ -24,7 +29,12 @@ namespace detail {
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
-RONDO_DECL bool credentials_fit(proxy const& p) noexcept {
+[[nodiscard]] inline bool is_visible(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+/// Whether the protocol of a proxy can carry its credentials.
+[[nodiscard]] inline bool credentials_fit(proxy const& p) noexcept {
   auto const user = std::string_view{p.user};
   auto const password = p.password.reveal();
   if (!p.has_credentials) {
@@ -44,14 +54,31 @@ RONDO_DECL bool credentials_fit(proxy const& p) noexcept {
   return false;
 }
 
-} // namespace detail
-
-RONDO_DECL std::string_view to_string(proxy_kind kind) noexcept {
-  constexpr std::string_view names[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
-  return names[static_cast<std::size_t>(kind)];
+[[nodiscard]] inline bool is_socks(proxy_kind kind) noexcept {
+  return kind != proxy_kind::http && kind != proxy_kind::https;
 }
 
-RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
+RONDO_DECL error_code check_proxy(proxy const& p) noexcept {
+  if (p.host.empty() || p.port == 0 || !is_visible(p.host)) {
+    return make_error_code(error::invalid_proxy);
+  }
+  if (p.host.size() > max_host_size) {
+    return make_error_code(error::name_too_long);
+  }
+  if (!credentials_fit(p)) {
+    return make_error_code(error::invalid_credentials);
+  }
+  if (!p.through) {
+    return {};
+  }
+  if (is_socks(p.kind) || !is_socks(p.through->kind) || p.through->through) {
+    return make_error_code(error::invalid_proxy);
+  }
+  return check_proxy(*p.through);
+}
+
+/// Takes one proxy apart.
+[[nodiscard]] inline boost::system::result<proxy> parse_hop(std::string_view text) {
   auto const parsed = boost::urls::parse_uri({text.data(), text.size()});
   if (!parsed || !parsed->has_authority() || parsed->has_query() || parsed->has_fragment() ||
       (!parsed->encoded_path().empty() && parsed->encoded_path() != "/")) {
@@ -65,12 +92,13 @@ RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
   while (kind >= 0 && scheme != to_string(static_cast<proxy_kind>(kind))) {
     --kind;
   }
-  if (kind < 0 || static_cast<proxy_kind>(kind) == proxy_kind::https) {
+  if (kind < 0) {
     return make_error_code(error::invalid_proxy);
   }
   out.kind = static_cast<proxy_kind>(kind);
-  auto host = detail::host_of(*parsed);
-  auto const port = detail::port_of(*parsed, out.kind == proxy_kind::http ? 80 : 1080);
+  auto host = host_of(*parsed);
+  auto const usual_port = out.kind == proxy_kind::http ? 80 : out.kind == proxy_kind::https ? 443 : 1080;
+  auto const port = port_of(*parsed, static_cast<std::uint16_t>(usual_port));
   if (!host || !port) {
     return make_error_code(error::invalid_proxy);
   }
@@ -82,16 +110,33 @@ RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
     auto password = std::string{parsed->password()};
     out.password = secret{password};
     OPENSSL_cleanse(password.data(), password.size());
-    if (!detail::credentials_fit(out)) {
-      return make_error_code(error::invalid_credentials);
+  }
+  return out;
+}
+
+} // namespace detail
+
+RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
+  auto const bar = text.find('|');
+  auto out = detail::parse_hop(text.substr(bar == text.npos ? 0 : bar + 1));
+  if (out && bar != text.npos) {
+    auto first = detail::parse_hop(text.substr(0, bar));
+    if (!first) {
+      return first.error();
+    }
+    out->through = std::make_shared<proxy const>(std::move(*first));
+  }
+  if (out) {
+    if (auto const bad = detail::check_proxy(*out)) {
+      return bad;
     }
   }
   return out;
 }
 
 RONDO_DECL std::string masked(proxy const& p) {
-  std::string out{to_string(p.kind)};
-  out += "://";
+  auto out = p.through ? masked(*p.through) + "|" : std::string{};
+  out.append(to_string(p.kind)).append("://");
   if (p.has_credentials) {
     // one letter of a longer name tells users apart and gives nothing away
     auto const initial = p.user.size() >= 4 && std::isalnum(static_cast<unsigned char>(p.user[0])) != 0;
