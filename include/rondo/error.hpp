@@ -57,6 +57,8 @@ enum class error {
   invalid_credentials,
   /// This machine has no descriptor or memory left for another connection.
   no_resources,
+  /// Every connection that the client's limits allow was in use until the deadline.
+  connections_busy,
 
   // --- the proxy
   /// No TCP connection to the proxy.
@@ -196,6 +198,7 @@ private:
     case error::name_too_long: return "the host name is too long for the proxy protocol";
     case error::invalid_credentials: return "user name or password cannot be used with this proxy protocol";
     case error::no_resources: return "no descriptor or memory left for another connection";
+    case error::connections_busy: return "all connections that the limits allow are in use";
     case error::proxy_connect_failed: return "cannot connect to the proxy";
     case error::proxy_timeout: return "the proxy did not answer in time";
     case error::proxy_closed: return "the proxy closed the connection during the handshake";
@@ -273,7 +276,8 @@ inline bool detail::error_category::equivalent(int value, boost::system::error_c
     return out_of_capacity;
   }
   auto const who = blame_of(e);
-  return out_of_capacity || who == blame::proxy || who == blame::path || who == blame::origin;
+  return out_of_capacity || e == error::connections_busy || who == blame::proxy || who == blame::path ||
+         who == blame::origin;
 }
 
 /// The party that an error code points at; `nobody` for success, cancellation and codes of other categories.

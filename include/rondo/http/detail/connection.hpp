@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 namespace rondo::http::detail {
 
@@ -40,13 +41,34 @@ struct pool_entry;
 using response_parser = beast_http::response_parser<beast_http::buffer_body>;
 using active_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
+/// The place that a connection takes in the limits which count it; when it goes, others may have it.
+class connection_slot {
+public:
+  connection_slot() noexcept = default;
+  connection_slot(client_core& core, pool_entry& entry) noexcept;
+  connection_slot(connection_slot&& other) noexcept
+      : core_{std::exchange(other.core_, nullptr)}, entry_{std::exchange(other.entry_, nullptr)} {}
+  connection_slot& operator=(connection_slot other) noexcept {
+    std::swap(core_, other.core_);
+    std::swap(entry_, other.entry_);
+    return *this;
+  }
+  ~connection_slot();
+
+  [[nodiscard]] pool_entry* entry() const noexcept { return entry_; }
+
+private:
+  client_core* core_ = nullptr;
+  pool_entry* entry_ = nullptr;
+};
+
 /// One TCP connection, perhaps through a tunnel, perhaps with TLS, and everything that is kept with it.
 ///
 /// It has no timer of its own: the client's one timer calls `expire` when `limit` has passed.
 class connection : public active_hook {
 public:
-  connection(asio::any_io_executor const& executor, client_core& owner, pool_entry& home)
-      : core{owner}, entry{home}, socket{executor} {}
+  connection(asio::any_io_executor const& executor, client_core& owner, connection_slot place)
+      : core{owner}, slot{std::move(place)}, entry{*slot.entry()}, socket{executor} {}
   connection(connection const&) = delete;
   connection& operator=(connection const&) = delete;
   ~connection();
@@ -119,6 +141,7 @@ public:
   }
 
   client_core& core;
+  connection_slot slot; ///< given back after the socket has been closed
   pool_entry& entry;
   tcp::socket socket;
   std::optional<asio::ssl::stream<tcp::socket&>> tls;
@@ -131,6 +154,7 @@ public:
   asio::steady_timer* wake = nullptr; ///< cancelled by `abort`: ends waits that are not for the socket
 
   steady_time retire_at = steady_time::max(); ///< takes no new request from then on
+  steady_time idle_since{};
   steady_time idle_until = steady_time::max();
   std::uint32_t served = 0;
   std::uint32_t most_served = 0; ///< 0 = no limit

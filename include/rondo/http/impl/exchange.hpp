@@ -247,16 +247,22 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   if (now >= options.deadline) {
     co_return fail(make_error_code(error::deadline_exceeded));
   }
+  auto kept = false;
   outgoing out;
   borrowed_block const memory{spare_, out.block};
   prepare_request(out, to, head, target, body);
   auto& entry = entry_for(to, options.via);
   auto c = take_idle(entry, now);
-  auto const kept = c != nullptr;
-  if (!kept) {
-    c = make_connection(entry);
-  }
   try {
+    if (!c && make_room(entry)) {
+      c = make_connection(connection_slot{*this, entry});
+    } else if (!c) {
+      auto const none = co_await obtain(entry, options, c);
+      if (none) {
+        co_return failure{none, blame::nobody, false};
+      }
+    }
+    kept = c->served > 0;
     for (auto fresh = !kept;; fresh = true) {
       if (fresh) {
         auto const failed = co_await establish(*c, to, options, std::chrono::steady_clock::now());
@@ -282,13 +288,13 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
       if (!again) {
         co_return fail(ec, c->written);
       }
-      c = make_connection(entry);
+      c = make_connection(std::move(c->slot)); // the dead one's place
     }
   } catch (boost::system::system_error const& e) {
     if (!is_cancelled(e.code())) {
       throw; // a body source's own
     }
-    co_return fail(e.code(), c->written);
+    co_return fail(e.code(), c && c->written);
   }
   incoming answer;
   answer.take(self, std::move(c), max_body, options.idle_timeout, kept);
