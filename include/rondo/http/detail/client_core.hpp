@@ -133,6 +133,8 @@ struct outgoing {
   bool ended = false;     ///< the source has given everything
   bool whole = true;      ///< block and rest are still the whole request as far as it was produced
   bool announced = false; ///< `on_sent` was called
+  bool asks = false;      ///< waits for leave to send the body
+  bool refused = false;   ///< a final answer came instead
 };
 
 /// What a `client` is a handle to: connection pool, deadlines and the exchange itself.
@@ -156,6 +158,8 @@ public:
 
   // for connections and responses
   void set_limit(connection& c, steady_time when, error why);
+  void limit_idle(connection& c, std::chrono::steady_clock::duration idle, steady_time complete_by);
+  [[nodiscard]] error_code check_field_count(fields const& message) const noexcept;
   void clear_limit(connection& c) noexcept { c.limit = steady_time::max(); }
   void forget(connection& c) noexcept;
   void give_back(connection_ptr c);
@@ -191,9 +195,11 @@ private:
   template <class Machine> asio::awaitable<error_code> drive(connection& c, Machine& machine);
   asio::awaitable<error_code> secure(connection& c, url const& to, steady_time now);
 
-  asio::awaitable<error_code> write_request(connection& c, outgoing& out, exchange_options const& options);
+  asio::awaitable<error_code> write_request(connection& c, outgoing& out, bool head_only,
+                                            exchange_options const& options);
   asio::awaitable<error_code> append_piece(connection& c, outgoing& out);
-  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options);
+  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options,
+                                        steady_time continue_by = steady_time::max());
 
   asio::any_io_executor executor_;
   client_options options_;

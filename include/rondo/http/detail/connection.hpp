@@ -85,7 +85,12 @@ public:
   void expire() noexcept {
     expired = true;
     limit = steady_time::max();
-    abort();
+    if (gentle) {
+      error_code ignored;
+      socket.cancel(ignored);
+    } else {
+      abort();
+    }
   }
 
   /// The error of a finished step: that of the limit, when the limit ended it.
@@ -151,6 +156,7 @@ public:
   steady_time limit = steady_time::max();
   error on_limit = error::deadline_exceeded;
   bool expired = false;
+  bool gentle = false;                ///< the limit ends a wait and not the connection
   asio::steady_timer* wake = nullptr; ///< cancelled by `abort`: ends waits that are not for the socket
 
   steady_time retire_at = steady_time::max(); ///< takes no new request from then on
@@ -160,6 +166,8 @@ public:
   std::uint32_t most_served = 0; ///< 0 = no limit
 
   // of the exchange under way
+  std::size_t head_bytes = 0; ///< of all heads of the answer, informational ones included
+  unsigned heads = 0;
   bool written = false;  ///< a byte of the request may have reached the origin
   bool answered = false; ///< a byte of the answer has arrived
   bool reusable = false;

@@ -68,6 +68,13 @@ RONDO_DECL void client_core::set_limit(connection& c, steady_time when, error wh
   }
 }
 
+/// Until the next byte, and until the last.
+RONDO_DECL void client_core::limit_idle(connection& c, std::chrono::steady_clock::duration idle,
+                                        steady_time complete_by) {
+  auto const next = after(std::chrono::steady_clock::now(), idle);
+  set_limit(c, std::min(next, complete_by), complete_by < next ? error::deadline_exceeded : error::idle_timeout);
+}
+
 RONDO_DECL void client_core::arm(steady_time when) {
   armed_for_ = when;
   timer_.expires_at(when);
@@ -99,6 +106,8 @@ RONDO_DECL void client_core::on_timer(error_code ec) {
 }
 
 RONDO_DECL void client_core::activate(connection& c) noexcept {
+  c.written = c.answered = c.reusable = c.expired = false;
+  c.head_bytes = c.heads = 0;
   active_.push_back(c);
   ++active_count_;
   ++c.entry.active;
@@ -167,7 +176,6 @@ RONDO_DECL connection_ptr client_core::take_idle(pool_entry& entry, steady_time 
   while (!entry.idle.empty()) {
     auto c = remove_idle(entry, entry.idle.size() - 1);
     if (now < c->idle_until && now < c->retire_at && c->quiet()) {
-      c->written = c->answered = c->reusable = false;
       activate(*c);
       return c;
     }
@@ -273,6 +281,7 @@ RONDO_DECL void client_core::give_back(connection_ptr c) {
   if (now >= c->retire_at || (c->most_served != 0 && c->served >= c->most_served)) {
     return;
   }
+  c->parser.reset();
   c->idle_since = now;
   c->idle_until = after(now, shortened(options_.idle_limit));
   auto& entry = c->entry;
