@@ -113,6 +113,8 @@ enum class error {
   response_too_large,
   /// The answer ended before it was complete.
   truncated_response,
+  /// The origin's certificate is good, but no key of its chain is among those that were pinned.
+  certificate_not_pinned,
 
   // --- files and settings
   /// A file cannot be read.
@@ -223,6 +225,7 @@ private:
     case error::response_head_too_large: return "the head of the answer is too large";
     case error::response_too_large: return "the body of the answer is larger than allowed";
     case error::truncated_response: return "the answer ended before it was complete";
+    case error::certificate_not_pinned: return "no key of the origin's certificates is pinned";
     case error::file_unreadable: return "the file cannot be read";
     case error::file_unwritable: return "the file cannot be written";
     case error::file_malformed: return "the file is malformed";

@@ -61,8 +61,8 @@ public:
   /// `plaintext_refused`, `invalid_proxy`, `invalid_credentials`, `name_too_long`, `invalid_trust`, `invalid_argument`
   /// (a body source with other bytes than it promised); of the proxy: `proxy_*`; of the path: `origin_*_via_proxy`,
   /// `deadline_exceeded`, `connection_lost`, `idle_timeout`; of the origin: `resolve_failed`, `connect_failed`,
-  /// `connect_timeout`, `tls_handshake_failed`, `certificate_rejected`, `bad_response`, `response_head_too_large`,
-  /// `response_too_large`, `truncated_response`; of nobody: `no_resources` (no descriptor
+  /// `connect_timeout`, `tls_handshake_failed`, `certificate_rejected`, `certificate_not_pinned`, `bad_response`,
+  /// `response_head_too_large`, `response_too_large`, `truncated_response`; of nobody: `no_resources` (no descriptor
   /// left), `connections_busy` (none became free before the deadline). Thread safety: none;
   /// on the client's executor. Cost: on a kept connection one write and as many reads as the head needs.
   /// ```

@@ -5,8 +5,8 @@
 #include <rondo/http/detail/connect_fsm.hpp>
 #include <rondo/http/detail/connect_race.hpp>
 #include <rondo/http/detail/socks_fsm.hpp>
+#include <rondo/http/impl/tls.hpp>
 #include <rondo/http/proxy.hpp>
-#include <rondo/http/tls.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ssl/error.hpp>
@@ -183,16 +183,16 @@ RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url co
   if (!ok) {
     co_return make_error_code(error::tls_handshake_failed);
   }
+  harden(ssl);
   c.entry.sessions.attach(ssl, now);
   auto const [ec] = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
-  if (!ec && !c.expired) {
+  if (!ec && !c.expired && speaks_http11(ssl)) {
     co_return error_code{};
   }
   if (c.expired || is_cancelled(ec)) {
     co_return c.verdict(ec);
   }
-  co_return make_error_code(SSL_get_verify_result(ssl) != X509_V_OK ? error::certificate_rejected
-                                                                    : error::tls_handshake_failed);
+  co_return make_error_code(handshake_error(ssl));
 }
 
 RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url const& to,
