@@ -4,6 +4,7 @@
 #include <rondo/clock.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/detail/flat_input.hpp>
+#include <rondo/http/detail/tls_layer.hpp>
 #include <rondo/http/message.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -12,15 +13,11 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/intrusive/list_hook.hpp>
-
-#include <openssl/bio.h>
-#include <openssl/ssl.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -98,8 +95,7 @@ public:
 
   /// Whether an idle connection is open, with nothing to read: anything else would be taken for the next answer.
   [[nodiscard]] bool quiet() {
-    if (!input.empty() ||
-        (tls && (SSL_pending(tls->native_handle()) > 0 || BIO_ctrl_pending(SSL_get_rbio(tls->native_handle())) > 0))) {
+    if (!input.empty() || (tls && tls->pending())) {
       return false;
     }
     char byte;
@@ -113,10 +109,15 @@ public:
     while (bytes.size() > 0) {
       error_code ec;
       std::size_t n = 0;
-      if (tls) {
-        std::tie(ec, n) = co_await tls->async_write_some(bytes, as_result);
-      } else {
+      if (!tls) {
         std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
+      } else if (auto const step = tls->write(bytes); step.what == tls_step::kind::done) {
+        n = step.n;
+      } else {
+        ec = step.ec;
+        if (!ec) {
+          std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
+        }
       }
       // after an error other than a cancelled wait the system has taken nothing of this piece
       written = written || n > 0 || expired || ec == asio::error::operation_aborted;
@@ -136,20 +137,44 @@ public:
     }
     error_code ec;
     std::size_t n = 0;
-    if (tls) {
-      std::tie(ec, n) = co_await tls->async_read_some(space, as_result);
-    } else {
+    if (!tls) {
       std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
+    }
+    while (tls && n == 0 && !ec && !expired) {
+      auto const step = tls->read(space);
+      n = step.n;
+      ec = step.ec;
+      if (!ec && step.what != tls_step::kind::done) {
+        std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
+      }
     }
     input.commit(n);
     co_return verdict(ec);
+  }
+
+  /// Drives a TLS handshake to its end.
+  asio::awaitable<error_code> shake_hands() {
+    for (;;) {
+      auto const step = tls->handshake();
+      if (step.what == tls_step::kind::done || step.ec) {
+        co_return step.ec;
+      }
+      auto const [ec] = co_await socket.async_wait(wait_for(step), as_result);
+      if (ec || expired) {
+        co_return verdict(ec);
+      }
+    }
+  }
+
+  [[nodiscard]] static tcp::socket::wait_type wait_for(tls_step const& step) noexcept {
+    return step.what == tls_step::kind::wants_read ? tcp::socket::wait_read : tcp::socket::wait_write;
   }
 
   client_core& core;
   connection_slot slot; ///< given back after the socket has been closed
   pool_entry& entry;
   tcp::socket socket;
-  std::optional<asio::ssl::stream<tcp::socket&>> tls;
+  std::optional<tls_layer> tls;
   flat_input input;
   std::optional<response_parser> parser;
 

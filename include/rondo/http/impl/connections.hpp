@@ -282,6 +282,7 @@ RONDO_DECL void client_core::give_back(connection_ptr c) {
     return;
   }
   c->parser.reset();
+  c->input.release();
   c->idle_since = now;
   c->idle_until = after(now, shortened(options_.idle_limit));
   auto& entry = c->entry;

@@ -185,7 +185,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url co
   }
   harden(ssl);
   c.entry.sessions.attach(ssl, now);
-  auto const [ec] = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
+  auto const ec = co_await c.shake_hands();
   if (!ec && !c.expired && speaks_http11(ssl)) {
     co_return error_code{};
   }
