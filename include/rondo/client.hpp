@@ -424,8 +424,8 @@ private:
     if (!why.written) {
       key.refund();
       auto const final = why.who == blame::caller || why.ec == boost::asio::error::operation_aborted ||
-                         why.ec == error::certificate_rejected || why.ec == error::deadline_exceeded ||
-                         proxies_ != nullptr;
+                         why.ec == error::certificate_rejected || why.ec == error::certificate_not_pinned ||
+                         why.ec == error::deadline_exceeded || proxies_ != nullptr;
       return !final && t.attempts < options_.retry.max_attempts && t.left() > clock::duration::zero();
     }
     if (why.ec == boost::asio::error::operation_aborted) {

@@ -57,6 +57,8 @@ enum class error {
   invalid_credentials,
   /// This machine has no descriptor or memory left for another connection.
   no_resources,
+  /// Every connection that the client's limits allow was in use until the deadline.
+  connections_busy,
 
   // --- the proxy
   /// No TCP connection to the proxy.
@@ -115,6 +117,8 @@ enum class error {
   response_too_large,
   /// The answer ended before it was complete.
   truncated_response,
+  /// The origin's certificate is good, but no key of its chain is among those that were pinned.
+  certificate_not_pinned,
 
   // --- files and settings
   /// A file cannot be read.
@@ -200,6 +204,7 @@ private:
     case error::name_too_long: return "the host name is too long for the proxy protocol";
     case error::invalid_credentials: return "user name or password cannot be used with this proxy protocol";
     case error::no_resources: return "no descriptor or memory left for another connection";
+    case error::connections_busy: return "all connections that the limits allow are in use";
     case error::proxy_connect_failed: return "cannot connect to the proxy";
     case error::proxy_timeout: return "the proxy did not answer in time";
     case error::proxy_closed: return "the proxy closed the connection during the handshake";
@@ -227,6 +232,7 @@ private:
     case error::response_head_too_large: return "the head of the answer is too large";
     case error::response_too_large: return "the body of the answer is larger than allowed";
     case error::truncated_response: return "the answer ended before it was complete";
+    case error::certificate_not_pinned: return "no key of the origin's certificates is pinned";
     case error::file_unreadable: return "the file cannot be read";
     case error::file_unwritable: return "the file cannot be written";
     case error::file_malformed: return "the file is malformed";
@@ -280,7 +286,8 @@ inline bool detail::error_category::equivalent(int value, boost::system::error_c
     return out_of_capacity;
   }
   auto const who = blame_of(e);
-  return out_of_capacity || who == blame::proxy || who == blame::path || who == blame::origin;
+  return out_of_capacity || e == error::connections_busy || who == blame::proxy || who == blame::path ||
+         who == blame::origin;
 }
 
 /// The party that an error code points at; `nobody` for success, cancellation and codes of other categories.

@@ -216,8 +216,9 @@ struct servers {
     return server;
   }
 
-  /// An HTTPS server that shows `who` and serves the folder `www` of its directory.
-  static pointer nginx(identity const& who) {
+  /// An HTTPS server that shows `who` and serves the folder `www` of its directory; `more` are further directives of
+  /// its `server` block. `/resumed` says `r` when the TLS session was resumed, and `.` when not.
+  static pointer nginx(identity const& who, std::string const& more = "") {
     auto const program = need({"nginx"});
     auto server = program ? std::make_unique<real_server>() : nullptr;
     if (server) {
@@ -233,7 +234,10 @@ struct servers {
               "/t4;\n  scgi_temp_path " + dir +
               "/t5;\n  client_max_body_size 100m;\n  server {\n    listen 127.0.0.1:" + std::to_string(server->port_) +
               " ssl;\n    ssl_certificate " + dir + "/cert.pem;\n    ssl_certificate_key " + dir +
-              "/key.pem;\n    root " + dir + "/www;\n    location /status/ { return 429 \"slow down\"; }\n  }\n}\n");
+              "/key.pem;\n    root " + dir +
+              "/www;\n    location /status/ { return 429 \"slow down\"; }\n    "
+              "location /resumed { return 200 $ssl_session_reused; }\n    " +
+              more + "\n  }\n}\n");
       start(*server, {*program, "-p", dir, "-c", file});
     }
     return server;

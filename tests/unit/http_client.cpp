@@ -246,6 +246,142 @@ BOOST_AUTO_TEST_CASE(a_body_of_unknown_length_goes_out_in_chunks) {
   BOOST_TEST(seen.ends_with("Transfer-Encoding: chunked\r\n\r\n0003\r\nabc\r\n0004\r\ndefg\r\n0\r\n\r\n"));
 }
 
+BOOST_AUTO_TEST_CASE(a_body_waits_for_leave_when_it_was_announced) {
+  // what the server says to the head, and whether the body is sent then
+  struct reaction {
+    std::string_view words;
+    bool body;
+    unsigned status;
+    bool kept;
+  };
+  for (auto const& [words, body, status, kept] :
+       {reaction{"HTTP/1.1 100 Continue\r\n\r\n", true, 200, true},
+        reaction{"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n", true, 200, true},
+        reaction{"", true, 200, true}, // says nothing
+        reaction{"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno", false, 417, false},
+        reaction{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", false, 200, false}}) {
+    for (auto const size : {std::optional<std::uint64_t>{6}, std::optional<std::uint64_t>{}}) {
+      std::string head;
+      std::string rest;
+      scripted_server server{context, [&](peer& p) -> awaitable<void> {
+                               head = co_await p.read_until("\r\n\r\n");
+                               co_await p.write(words);
+                               if (body) {
+                                 rest = co_await p.read_until(size ? "abcdef" : "0\r\n\r\n");
+                                 co_await p.write(ok);
+                               }
+                               for (auto open = true; open;) {
+                                 open = co_await p.more();
+                               }
+                               rest += co_await p.read_exactly(0);
+                             }};
+      auto const to = url_of("http", "127.0.0.1", server.port());
+      auto const request = request_of(verb::post);
+      auto read = 0;
+      auto const plain = source_of({"abc", "def"}, size);
+      body_source const source{size, [&](boost::asio::mutable_buffer space) {
+                                 ++read;
+                                 return plain.read(space);
+                               }};
+      rondo::http::exchange_options options;
+      options.expect_continue = words.empty() ? 10ms : 10s;
+      auto told = 0;
+      options.on_sent = [&] { ++told; };
+      auto opened = run(client->open(to, request, source, options));
+      BOOST_TEST_REQUIRE(opened.has_value(), opened.error().ec.message());
+      BOOST_TEST(head.find("\r\nExpect: 100-continue\r\n") != std::string::npos);
+      BOOST_TEST(opened->status() == status);
+      BOOST_TEST((read > 0) == body);
+      BOOST_TEST(told == (body ? 1 : 0));
+      BOOST_TEST(run(read_all(*opened, 100)) == (body ? "hello" : "no"));
+      BOOST_TEST(client->idle_connections() == (kept ? 1U : 0U));
+      client->close_idle();
+      settle();
+      BOOST_TEST(rest == (!body ? "" : size ? "abcdef" : "0003\r\nabc\r\n0003\r\ndef\r\n0\r\n\r\n"));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_announced_that_is_not_there) {
+  std::string seen;
+  scripted_server server{context, always(ok, &seen)};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  rondo::http::exchange_options options;
+  options.expect_continue = 1h;
+  auto request = request_of(verb::post);
+  auto const empty = source_of({}, 0);
+  BOOST_TEST(run(client->open(to, request, empty, options)).has_value());
+  request = request_of(verb::post, "/", "in memory");
+  BOOST_TEST(run(client->send(to, request, options)).has_value());
+  request.set("Expect", "100-continue");
+  BOOST_TEST(run(client->send(to, request)).has_value());
+  BOOST_TEST(seen.find("Expect") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(waiting_for_leave_ends_with_the_connection_and_the_deadline) {
+  auto closes = true;
+  scripted_server server{context, [&](peer& p) -> awaitable<void> {
+                           co_await p.read_until("\r\n\r\n");
+                           if (!closes) {
+                             co_await p.wait_for_close();
+                           }
+                         }};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  auto const request = request_of(verb::post);
+  auto const source = source_of({"abc"}, 3);
+  rondo::http::exchange_options options;
+  options.expect_continue = 1h;
+  auto got = run(client->open(to, request, source, options));
+  BOOST_TEST((!got && got.error().ec == rondo::error::connection_lost && got.error().written));
+  closes = false;
+  options.deadline = std::chrono::steady_clock::now() + 30ms;
+  got = run(client->open(to, request, source, options));
+  BOOST_TEST((!got && got.error().ec == rondo::error::deadline_exceeded && got.error().written));
+  BOOST_TEST(client->active_connections() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(an_announced_body_survives_a_stale_connection) {
+  std::string seen;
+  scripted_server server{context, [&](peer& p) -> awaitable<void> {
+                           co_await p.read_request();
+                           co_await p.write(p.number() == 0 ? ok : "HTTP/1.1 100 Continue\r\n\r\n");
+                           seen = co_await p.read_until(p.number() == 0 ? "\r\n\r\n" : "abc");
+                           if (p.number() > 0) {
+                             co_await p.write(ok);
+                             co_await p.wait_for_close();
+                           }
+                         }};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  BOOST_TEST(run(client->send(to, request_of(verb::get))).has_value());
+  auto const request = request_of(verb::put);
+  auto const source = source_of({"abc"}, {});
+  rondo::http::exchange_options options;
+  options.expect_continue = 1h;
+  BOOST_TEST(run(client->open(to, request, source, options)).has_value());
+  BOOST_TEST(seen == "0003\r\nabc");
+  BOOST_TEST(server.accepted() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(trailers_are_there_after_the_end) {
+  scripted_server server{context,
+                         always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: head\r\n\r\n5\r\nhello\r\n"
+                                "0\r\nA: tail\r\nX-Cost: 17\r\n\r\n")};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  auto const request = request_of(verb::get);
+  for (auto i = 0; i < 2; ++i) {
+    auto opened = run(client->open(to, request));
+    BOOST_REQUIRE(opened);
+    BOOST_TEST((opened->trailers().begin() == opened->trailers().end()));
+    BOOST_TEST(run(read_all(*opened, 3)) == "hello");
+    auto const moved = std::move(*opened);
+    BOOST_TEST(moved.trailers().at("x-cost") == "17");
+    BOOST_TEST(moved.trailers().at("a") == "tail");
+    BOOST_TEST(moved.head().at("a") == "head");
+    BOOST_TEST(moved.head().count("x-cost") == 0U);
+  }
+  BOOST_TEST(server.accepted() == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_source_that_does_not_keep_its_promise_is_the_callers_fault) {
   scripted_server server{context, always(ok)};
   auto const to = url_of("http", "127.0.0.1", server.port());

@@ -18,7 +18,8 @@ struct body_source {
   /// The length when it is known; otherwise the body goes out in chunks.
   std::optional<std::uint64_t> size;
   /// Fills a part of the buffer and says how many bytes; 0 = the end. What it throws ends the exchange and comes out of
-  /// `open`. It is cancelled when the deadline passes.
+  /// `open`. It is cancelled when the deadline passes,
+  /// and never called when `exchange_options::expect_continue` brings a final answer first.
   std::function<boost::asio::awaitable<std::size_t>(boost::asio::mutable_buffer)> read;
 };
 

@@ -29,7 +29,9 @@ namespace rondo::http {
 /// A connection serves only requests with the same scheme, host, port and proxy, user and password of the proxy
 /// included. A kept connection that turns out to be dead is replaced once by a new one through the same proxy, if no
 /// byte of an answer has come and either nothing was written or the request is idempotent (or names an
-/// `Idempotency-Key`). Redirects are not followed; bodies are handed over as they come, encodings included.
+/// `Idempotency-Key`). Where `client_options` limit the number of connections, requests wait in line until their
+/// deadline; a connection that becomes free goes to whoever came first. Redirects are not followed; bodies are handed
+/// over as they come, encodings included.
 ///
 /// Everything happens on the executor, which must be serialised: a context run by one thread, or a strand. All
 /// functions must be called from it. Distinct objects: safe. Shared objects: unsafe.
@@ -59,8 +61,9 @@ public:
   /// `plaintext_refused`, `invalid_proxy`, `invalid_credentials`, `name_too_long`, `invalid_trust`, `invalid_argument`
   /// (a body source with other bytes than it promised); of the proxy: `proxy_*`; of the path: `origin_*_via_proxy`,
   /// `deadline_exceeded`, `connection_lost`, `idle_timeout`; of the origin: `resolve_failed`, `connect_failed`,
-  /// `connect_timeout`, `tls_handshake_failed`, `certificate_rejected`, `bad_response`, `response_head_too_large`,
-  /// `response_too_large`, `truncated_response`; of nobody: `no_resources` (no descriptor left). Thread safety: none;
+  /// `connect_timeout`, `tls_handshake_failed`, `certificate_rejected`, `certificate_not_pinned`, `bad_response`,
+  /// `response_head_too_large`, `response_too_large`, `truncated_response`; of nobody: `no_resources` (no descriptor
+  /// left), `connections_busy` (none became free before the deadline). Thread safety: none;
   /// on the client's executor. Cost: on a kept connection one write and as many reads as the head needs.
   /// ```
   /// auto const answer = co_await client.open(where, head, body, options);

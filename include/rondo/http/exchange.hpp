@@ -22,6 +22,9 @@ namespace rondo::http {
 struct exchange_options {
   std::shared_ptr<proxy const> via;          ///< the proxy to go through; null = direct
   steady_time deadline = steady_time::max(); ///< for the first byte of the answer; everything before counts
+  /// For the last byte of the answer, also where the deadline is later; default none. Without it an answer may take as
+  /// long as a byte comes within each idle timeout.
+  steady_time complete_by = steady_time::max();
   /// For name resolution, TCP, proxy handshake and TLS together; default 5 s.
   std::chrono::steady_clock::duration connect_timeout = std::chrono::seconds{5};
   /// For the rest of the head once its first byte is there, then between bytes of the body while a read waits;
@@ -29,6 +32,9 @@ struct exchange_options {
   std::chrono::steady_clock::duration idle_timeout = std::chrono::seconds{60};
   /// Largest body of the answer in bytes; empty = no limit for `open`, `client_options::max_response` for `send`.
   std::optional<std::uint64_t> max_body;
+  /// Announces a body from a source with `Expect: 100-continue` and waits this long for leave to send it; then it is
+  /// sent all the same. With a final answer in its stead the source is not read. Default 0 = the body goes at once.
+  std::chrono::steady_clock::duration expect_continue{};
   /// Whether a replayable request is written a second time, on a new connection, when the kept one it was written to
   /// turns out to be dead. Whoever counts requests says no, and decides himself.
   bool resend = true;

@@ -92,6 +92,7 @@ inline constexpr auto char_classes = [] {
 struct request_length {
   bool chunked = false;
   std::optional<std::uint64_t> size; ///< empty and not chunked: the request has no body
+  bool expect = false;               ///< asks for leave to send it
 };
 
 inline void append_number(std::string& out, std::uint64_t number, int base = 10) {
@@ -101,7 +102,7 @@ inline void append_number(std::string& out, std::uint64_t number, int base = 10)
 }
 
 /// Appends the head of a checked request. Host and the fields of the length are the client's own; the hop-by-hop
-/// fields of the caller stay behind, and so does Expect, since nobody would wait for the 100.
+/// fields of the caller stay behind, and so does Expect, which is the client's own, too.
 inline void append_head(std::string& out, url const& to, request_head const& head, std::string_view target,
                         request_length length) {
   auto const append_field = [&out](std::string_view name, std::string_view value) {
@@ -130,6 +131,9 @@ inline void append_head(std::string& out, url const& to, request_head const& hea
     out.append("Content-Length: ");
     append_number(out, *length.size);
     out.append("\r\n");
+  }
+  if (length.expect) {
+    append_field("Expect", "100-continue");
   }
   out.append("\r\n");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/clock.hpp>
 #include <rondo/http/detail/config.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/message.hpp>
@@ -39,6 +40,8 @@ public:
 
   [[nodiscard]] response_head const& head() const noexcept { return head_; }
   [[nodiscard]] response_head& head() noexcept { return head_; }
+  /// The fields that came after a chunked body, once it is done; nobody should trust them as those of the head.
+  [[nodiscard]] fields const& trailers() const noexcept { return trailers_; }
   [[nodiscard]] unsigned status() const noexcept { return head_.result_int(); }
 
   /// The length of the body that the head promised.
@@ -56,25 +59,28 @@ public:
   /// after which the connection is closed and every further read says `error::truncated_response`.
   /// Executor: the client's.
   /// Cancellation: terminal, partial, total; the connection is closed.
-  /// Errors: `error::idle_timeout`, `error::truncated_response`, `error::response_too_large`, `error::bad_response`,
-  /// `asio::error::operation_aborted`.
-  /// Thread safety: none; on the client's executor.
-  /// Cost: no allocation but the coroutine's frame, which Asio recycles; one system call unless bytes are left over.
+  /// Errors: `error::idle_timeout`, `error::deadline_exceeded` (`complete_by`), `error::truncated_response`,
+  /// `error::response_too_large`, `error::bad_response`, `asio::error::operation_aborted`. Thread safety: none; on the
+  /// client's executor. Cost: no allocation but the coroutine's frame, which Asio recycles; one system call unless
+  /// bytes are left over.
   [[nodiscard]] boost::asio::awaitable<read_result> read(boost::asio::mutable_buffer space);
 
 private:
   friend class detail::client_core;
 
   void take(std::shared_ptr<detail::client_core> core, detail::connection_ptr c, std::uint64_t max_body,
-            std::chrono::steady_clock::duration idle_timeout, bool reused);
+            exchange_options const& options, bool reused);
   void finish(error_code ec) noexcept;
 
   std::shared_ptr<detail::client_core> core_;
   detail::connection_ptr connection_; // after the core, which it reports to when it goes
   response_head head_;
+  fields trailers_;
   std::optional<std::uint64_t> content_length_;
   std::uint64_t received_ = 0;
+  std::uint64_t framing_ = 0; ///< bytes of chunk headers and trailers
   std::uint64_t max_body_ = 0;
+  steady_time complete_by_{};
   std::chrono::steady_clock::duration idle_timeout_{};
   bool reused_ = false;
   bool failed_ = false;

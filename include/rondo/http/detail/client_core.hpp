@@ -6,6 +6,7 @@
 #include <rondo/http/body.hpp>
 #include <rondo/http/client_options.hpp>
 #include <rondo/http/detail/connection.hpp>
+#include <rondo/http/detail/connection_limits.hpp>
 #include <rondo/http/detail/session_store.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/header_rules.hpp>
@@ -21,6 +22,7 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/system/result.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -89,10 +91,36 @@ struct pool_key_equal {
 
 /// The connections and TLS tickets of one key.
 struct pool_entry {
-  std::vector<connection_ptr> idle; ///< the one used last is at the end, and taken first
-  session_store sessions;           ///< of the TLS with the origin
-  session_store proxy_sessions;     ///< of the TLS with an `https` proxy
+  session_store sessions;       ///< of the TLS with the origin
+  session_store proxy_sessions; ///< of the TLS with an `https` proxy
   std::size_t active = 0;
+  std::size_t waiting = 0;
+  std::array<connection_group*, 2> groups{}; ///< of the origin and of the proxy; null = no limit
+  std::vector<connection_ptr> idle;          ///< the one used last is at the end, and taken first
+};
+
+/// A request that waits for a connection, in the lines of all limits that count it.
+struct slot_waiter {
+  slot_waiter(asio::any_io_executor const& executor, pool_entry& wanted, std::uint64_t number, steady_time until)
+      : entry{wanted}, ticket{number}, timer{executor, until} {
+    ++entry.waiting;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      if (entry.groups[i] != nullptr) {
+        entry.groups[i]->line.push_back(places[i]);
+      }
+    }
+  }
+  slot_waiter(slot_waiter const&) = delete;
+  slot_waiter& operator=(slot_waiter const&) = delete;
+  ~slot_waiter() { --entry.waiting; }
+
+  pool_entry& entry;
+  std::uint64_t ticket; ///< who came first has the lower one
+  asio::steady_timer timer;
+  std::array<place_in_line, 2> places{place_in_line{*this}, place_in_line{*this}};
+  bool served = false;
+  connection_ptr kept;  ///< what it got: a connection that became idle,
+  connection_slot slot; ///< or leave to make one
 };
 
 /// A request on its way out.
@@ -106,6 +134,8 @@ struct outgoing {
   bool ended = false;     ///< the source has given everything
   bool whole = true;      ///< block and rest are still the whole request as far as it was produced
   bool announced = false; ///< `on_sent` was called
+  bool asks = false;      ///< waits for leave to send the body
+  bool refused = false;   ///< a final answer came instead
 };
 
 /// Whom a TLS connection is with.
@@ -132,18 +162,29 @@ public:
 
   // for connections and responses
   void set_limit(connection& c, steady_time when, error why);
+  void limit_idle(connection& c, std::chrono::steady_clock::duration idle, steady_time complete_by);
+  [[nodiscard]] error_code check_field_count(fields const& message) const noexcept;
   void clear_limit(connection& c) noexcept { c.limit = steady_time::max(); }
   void forget(connection& c) noexcept;
   void give_back(connection_ptr c);
+  void vacate(pool_entry& entry) noexcept;
 
 private:
   using active_list = boost::intrusive::list<connection, boost::intrusive::base_hook<active_hook>,
                                              boost::intrusive::constant_time_size<false>>;
 
   pool_entry& entry_for(url const& to, std::shared_ptr<proxy const> const& via);
+  connection_group& group_for(pool_key_view key, std::shared_ptr<proxy const> const& via, std::size_t limit);
+  void leave_group(connection_group*& group, pool_key_view key) noexcept;
+  connection_ptr remove_idle(pool_entry& entry, std::size_t at) noexcept;
   connection_ptr take_idle(pool_entry& entry, steady_time now);
-  connection_ptr make_connection(pool_entry& entry);
+  void drop_idle(connection_group const& group) noexcept;
+  [[nodiscard]] bool make_room(pool_entry& entry) noexcept;
+  void serve_waiting(pool_entry const& entry) noexcept;
+  connection_ptr make_connection(connection_slot slot);
+  asio::awaitable<error_code> obtain(pool_entry& entry, exchange_options const& options, connection_ptr& c);
   void activate(connection& c) noexcept;
+  [[nodiscard]] std::chrono::steady_clock::duration shortened(std::chrono::steady_clock::duration most);
   void sweep(steady_time now);
   void arm(steady_time when);
   void on_timer(error_code ec);
@@ -159,16 +200,20 @@ private:
   template <class Machine> asio::awaitable<error_code> drive(connection& c, Machine& machine);
   asio::awaitable<error_code> secure(connection& c, url const& to, tls_role role, steady_time now);
 
-  asio::awaitable<error_code> write_request(connection& c, outgoing& out, exchange_options const& options);
+  asio::awaitable<error_code> write_request(connection& c, outgoing& out, bool head_only,
+                                            exchange_options const& options);
   asio::awaitable<error_code> append_piece(connection& c, outgoing& out);
-  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options);
+  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options,
+                                        steady_time continue_by = steady_time::max());
 
   asio::any_io_executor executor_;
   client_options options_;
+  std::unordered_map<pool_key, connection_group, pool_key_hash, pool_key_equal> groups_;
   std::unordered_map<pool_key, pool_entry, pool_key_hash, pool_key_equal> entries_;
   active_list active_;
   std::size_t active_count_ = 0;
   std::size_t idle_ = 0;
+  std::uint64_t tickets_ = 0;
   asio::steady_timer timer_;
   steady_time armed_for_ = steady_time::max();
   steady_time next_sweep_;

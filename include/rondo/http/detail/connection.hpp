@@ -4,6 +4,7 @@
 #include <rondo/clock.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/detail/flat_input.hpp>
+#include <rondo/http/detail/tls_layer.hpp>
 #include <rondo/http/message.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -12,20 +13,17 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/intrusive/list_hook.hpp>
 
-#include <openssl/bio.h>
-#include <openssl/ssl.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 namespace rondo::http::detail {
 
@@ -34,27 +32,40 @@ using asio::ip::tcp;
 
 inline constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
-using tls_over_tcp = asio::ssl::stream<tcp::socket&>;
-using tls_over_tls = asio::ssl::stream<tls_over_tcp&>;
-
 class client_core;
 struct pool_entry;
 
 using response_parser = beast_http::response_parser<beast_http::buffer_body>;
 using active_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
-/// Whether a TLS connection at rest has nothing for us.
-[[nodiscard]] inline bool is_quiet(SSL* ssl) noexcept {
-  return SSL_pending(ssl) == 0 && BIO_ctrl_pending(SSL_get_rbio(ssl)) == 0;
-}
+/// The place that a connection takes in the limits which count it; when it goes, others may have it.
+class connection_slot {
+public:
+  connection_slot() noexcept = default;
+  connection_slot(client_core& core, pool_entry& entry) noexcept;
+  connection_slot(connection_slot&& other) noexcept
+      : core_{std::exchange(other.core_, nullptr)}, entry_{std::exchange(other.entry_, nullptr)} {}
+  connection_slot& operator=(connection_slot other) noexcept {
+    std::swap(core_, other.core_);
+    std::swap(entry_, other.entry_);
+    return *this;
+  }
+  ~connection_slot();
+
+  [[nodiscard]] pool_entry* entry() const noexcept { return entry_; }
+
+private:
+  client_core* core_ = nullptr;
+  pool_entry* entry_ = nullptr;
+};
 
 /// One TCP connection, perhaps through tunnels, perhaps with TLS, and everything that is kept with it.
 ///
 /// It has no timer of its own: the client's one timer calls `expire` when `limit` has passed.
 class connection : public active_hook {
 public:
-  connection(asio::any_io_executor const& executor, client_core& owner, pool_entry& home)
-      : core{owner}, entry{home}, socket{executor} {}
+  connection(asio::any_io_executor const& executor, client_core& owner, connection_slot place)
+      : core{owner}, slot{std::move(place)}, entry{*slot.entry()}, socket{executor} {}
   connection(connection const&) = delete;
   connection& operator=(connection const&) = delete;
   ~connection();
@@ -71,7 +82,12 @@ public:
   void expire() noexcept {
     expired = true;
     limit = steady_time::max();
-    abort();
+    if (gentle) {
+      error_code ignored;
+      socket.cancel(ignored);
+    } else {
+      abort();
+    }
   }
 
   /// The error of a finished step: that of the limit, when the limit ended it.
@@ -79,8 +95,7 @@ public:
 
   /// Whether an idle connection is open, with nothing to read: anything else would be taken for the next answer.
   [[nodiscard]] bool quiet() {
-    if (!input.empty() || (tls && !is_quiet(tls->native_handle())) ||
-        (inner_tls && !is_quiet(inner_tls->native_handle()))) {
+    if (!input.empty() || (tls && tls->pending()) || (inner_tls && inner_tls->pending())) {
       return false;
     }
     char byte;
@@ -89,24 +104,44 @@ public:
     return ec == asio::error::would_block;
   }
 
+  /// The TLS that requests go through; null if there is none.
+  [[nodiscard]] tls_layer* innermost() noexcept { return inner_tls ? &*inner_tls : tls ? &*tls : nullptr; }
+
   /// Receives at least one byte from whatever has been built so far.
   asio::awaitable<std::tuple<error_code, std::size_t>> receive_some(asio::mutable_buffer space) {
-    return inner_tls ? inner_tls->async_read_some(space, as_result)
-           : tls     ? tls->async_read_some(space, as_result)
-                     : socket.async_read_some(space, as_result);
-  }
-
-  /// Sends at least one byte.
-  asio::awaitable<std::tuple<error_code, std::size_t>> send_some(asio::const_buffer bytes) {
-    return inner_tls ? inner_tls->async_write_some(bytes, as_result)
-           : tls     ? tls->async_write_some(bytes, as_result)
-                     : socket.async_write_some(bytes, as_result);
+    error_code ec;
+    std::size_t n = 0;
+    auto* const layer = innermost();
+    if (layer == nullptr) {
+      std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
+    }
+    while (layer != nullptr && n == 0 && !ec && !expired) {
+      auto const step = layer->read(space);
+      n = step.n;
+      ec = step.ec;
+      if (!ec && step.what != tls_step::kind::done) {
+        std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
+      }
+    }
+    co_return std::tuple{ec, n};
   }
 
   /// Sends all bytes.
   asio::awaitable<error_code> write(asio::const_buffer bytes) {
     while (bytes.size() > 0) {
-      auto const [ec, n] = co_await send_some(bytes);
+      error_code ec;
+      std::size_t n = 0;
+      auto* const layer = innermost();
+      if (layer == nullptr) {
+        std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
+      } else if (auto const step = layer->write(bytes); step.what == tls_step::kind::done) {
+        n = step.n;
+      } else {
+        ec = step.ec;
+        if (!ec) {
+          std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
+        }
+      }
       // after an error other than a cancelled wait the system has taken nothing of this piece
       written = written || n > 0 || expired || ec == asio::error::operation_aborted;
       if (ec || expired) {
@@ -128,25 +163,48 @@ public:
     co_return verdict(ec);
   }
 
+  /// Drives a TLS handshake to its end.
+  asio::awaitable<error_code> shake_hands() {
+    for (;;) {
+      auto const step = innermost()->handshake();
+      if (step.what == tls_step::kind::done || step.ec) {
+        co_return step.ec;
+      }
+      auto const [ec] = co_await socket.async_wait(wait_for(step), as_result);
+      if (ec || expired) {
+        co_return verdict(ec);
+      }
+    }
+  }
+
+  [[nodiscard]] static tcp::socket::wait_type wait_for(tls_step const& step) noexcept {
+    return step.what == tls_step::kind::wants_read ? tcp::socket::wait_read : tcp::socket::wait_write;
+  }
+
   client_core& core;
+  connection_slot slot; ///< given back after the socket has been closed
   pool_entry& entry;
   tcp::socket socket;
-  std::optional<tls_over_tcp> tls;       ///< over TCP: the proxy's, or else the origin's
-  std::optional<tls_over_tls> inner_tls; ///< the origin's inside the proxy's
+  std::optional<tls_layer> tls;       ///< over TCP: the proxy's, or else the origin's
+  std::optional<tls_layer> inner_tls; ///< the origin's inside the proxy's
   flat_input input;
   std::optional<response_parser> parser;
 
   steady_time limit = steady_time::max();
   error on_limit = error::deadline_exceeded;
   bool expired = false;
+  bool gentle = false;                ///< the limit ends a wait and not the connection
   asio::steady_timer* wake = nullptr; ///< cancelled by `abort`: ends waits that are not for the socket
 
   steady_time retire_at = steady_time::max(); ///< takes no new request from then on
+  steady_time idle_since{};
   steady_time idle_until = steady_time::max();
   std::uint32_t served = 0;
   std::uint32_t most_served = 0; ///< 0 = no limit
 
   // of the exchange under way
+  std::size_t head_bytes = 0; ///< of all heads of the answer, informational ones included
+  unsigned heads = 0;
   bool written = false;  ///< a byte of the request may have reached the origin
   bool answered = false; ///< a byte of the answer has arrived
   bool reusable = false;

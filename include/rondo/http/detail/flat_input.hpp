@@ -11,7 +11,7 @@
 
 namespace rondo::http::detail {
 
-/// Bytes received and not yet parsed, in one piece; the memory is kept from one response to the next.
+/// Bytes received and not yet parsed, in one piece; the memory is kept until it is released.
 class flat_input {
 public:
   static constexpr std::size_t usual = 8 * 1024;
@@ -49,6 +49,14 @@ public:
   }
 
   void commit(std::size_t n) noexcept { end_ += n; }
+
+  /// Gives the memory back while nothing waits in it.
+  void release() noexcept {
+    if (empty()) {
+      bytes_.reset();
+      capacity_ = 0;
+    }
+  }
 
 private:
   std::unique_ptr<char[]> bytes_;

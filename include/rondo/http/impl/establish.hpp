@@ -3,9 +3,10 @@
 
 #include <rondo/http/detail/client_core.hpp>
 #include <rondo/http/detail/connect_fsm.hpp>
+#include <rondo/http/detail/connect_race.hpp>
 #include <rondo/http/detail/socks_fsm.hpp>
+#include <rondo/http/impl/tls.hpp>
 #include <rondo/http/proxy.hpp>
-#include <rondo/http/tls.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ssl/error.hpp>
@@ -40,6 +41,12 @@ RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::
     out.emplace_back(address, port);
     co_return error_code{};
   }
+  if (auto const known = options_.hosts.find(host); known != options_.hosts.end()) {
+    for (auto const& given : known->second) {
+      out.emplace_back(given, port);
+    }
+    co_return error_code{};
+  }
   auto const shared = std::make_shared<lookup>(executor_);
   shared->resolver.async_resolve(host, std::to_string(port), tcp::resolver::numeric_service,
                                  [shared](error_code failed, tcp::resolver::results_type const& results) {
@@ -61,36 +68,43 @@ RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::
   co_return shared->ec;
 }
 
-/// Tries the addresses in turn; each gets its share of the time that is left.
+/// Connects to one of the addresses, which are tried beside each other where the first does not answer (RFC 8305).
 RONDO_DECL asio::awaitable<error_code> client_core::connect(connection& c, std::vector<tcp::endpoint> const& to) {
-  auto const end = c.limit;
-  auto const why = c.on_limit;
-  error_code ec = asio::error::host_not_found;
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    auto const left = to.size() - i;
-    if (left > 1 && end != steady_time::max()) {
-      auto const now = std::chrono::steady_clock::now();
-      set_limit(c, now + (end - now) / static_cast<std::chrono::steady_clock::rep>(left), why);
+  error_code ec;
+  if (to.size() == 1) {
+    open_socket(c.socket, to.front(), ec);
+    if (!ec) {
+      std::tie(ec) = co_await c.socket.async_connect(to.front(), as_result);
+    }
+  } else {
+    auto const race = std::make_shared<connect_race>(executor_, alternate_families(to));
+    race_end const losers{*race};
+    for (race->start_next(); !race->over(); race->start_next()) {
+      auto pause = steady_time::max();
+      if (auto const left = race->left(); left > 0) {
+        auto const now = std::chrono::steady_clock::now();
+        pause = std::min(after(now, options_.attempt_delay), now + (c.limit - now) / static_cast<int>(left + 1));
+      }
+      race->wake.expires_at(pause);
+      c.wake = &race->wake;
+      auto const [waited] = co_await race->wake.async_wait(as_result);
+      c.wake = nullptr;
+      auto const ended = race->stirred();
+      if (c.expired || (is_cancelled(waited) && !ended)) {
+        co_return c.verdict(waited);
+      }
+      if (race->won()) {
+        break;
+      }
+    }
+    if (race->won()) {
+      c.socket = std::move(race->winner());
     } else {
-      set_limit(c, end, why);
+      ec = race->last_error();
     }
-    c.expired = false;
-    error_code ignored;
-    c.socket.close(ignored);
-    c.socket.open(to[i].protocol(), ec);
-    if (ec) {
-      continue;
-    }
-    c.socket.set_option(tcp::no_delay{true}, ignored);
-    std::tie(ec) = co_await c.socket.async_connect(to[i], as_result);
-    if (!ec && !c.expired) {
-      set_limit(c, end, why);
-      c.socket.non_blocking(true, ec);
-      co_return ec;
-    }
-    if (is_cancelled(ec) && !c.expired) {
-      break;
-    }
+  }
+  if (!ec && !c.expired) {
+    c.socket.non_blocking(true, ec);
   }
   co_return c.verdict(ec);
 }
@@ -193,31 +207,21 @@ RONDO_DECL asio::awaitable<error_code> client_core::secure(connection& c, url co
     }
     trust = std::move(*made);
   }
-  if (c.tls) {
-    c.inner_tls.emplace(*c.tls, *trust);
-  } else {
-    c.tls.emplace(c.socket, *trust);
-  }
-  auto* const ssl = c.inner_tls ? c.inner_tls->native_handle() : c.tls->native_handle();
-  auto const failed = is_proxy ? error::proxy_tls_failed : error::tls_handshake_failed;
+  auto& layer = c.tls ? c.inner_tls.emplace(*c.tls, *trust) : c.tls.emplace(c.socket, *trust);
+  auto* const ssl = layer.native_handle();
   if (!prepare_tls(ssl, to)) {
-    co_return make_error_code(failed);
+    co_return make_error_code(is_proxy ? error::proxy_tls_failed : error::tls_handshake_failed);
   }
+  harden(ssl);
   (is_proxy ? c.entry.proxy_sessions : c.entry.sessions).attach(ssl, now);
-  error_code ec;
-  if (c.inner_tls) {
-    std::tie(ec) = co_await c.inner_tls->async_handshake(asio::ssl::stream_base::client, as_result);
-  } else {
-    std::tie(ec) = co_await c.tls->async_handshake(asio::ssl::stream_base::client, as_result);
-  }
-  if (!ec && !c.expired) {
+  auto const ec = co_await c.shake_hands();
+  if (!ec && !c.expired && speaks_http11(ssl)) {
     co_return error_code{};
   }
   if (c.expired || is_cancelled(ec)) {
     co_return c.verdict(ec);
   }
-  auto const rejected = is_proxy ? error::proxy_certificate_rejected : error::certificate_rejected;
-  co_return make_error_code(SSL_get_verify_result(ssl) != X509_V_OK ? rejected : failed);
+  co_return make_error_code(is_proxy ? proxy_handshake_error(ssl) : handshake_error(ssl));
 }
 
 RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url const& to,
@@ -287,7 +291,8 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
     }
   }
   c.written = c.answered = false; // the handshakes do not count
-  c.retire_at = after(now, via != nullptr && via->tunnel_age.count() > 0 ? via->tunnel_age : options_.max_age);
+  c.retire_at =
+      after(now, shortened(via != nullptr && via->tunnel_age.count() > 0 ? via->tunnel_age : options_.max_age));
   c.most_served = via != nullptr ? via->requests_per_tunnel : 0;
   co_return failure{};
 }

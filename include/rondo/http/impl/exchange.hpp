@@ -7,13 +7,17 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 namespace rondo::http::detail {
@@ -71,9 +75,26 @@ RONDO_DECL asio::awaitable<error_code> client_core::append_piece(connection& c, 
   return c.expired || is_cancelled(ec) ? ec : make_error_code(error::connection_lost);
 }
 
-RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c, outgoing& out,
+RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c, outgoing& out, bool head_only,
                                                                   exchange_options const& options) {
   error_code ec;
+  if (out.asks) {
+    ec = co_await c.write(asio::buffer(out.block));
+    if (ec) {
+      co_return lost(c, ec);
+    }
+    ec = co_await read_head(c, head_only, options, after(std::chrono::steady_clock::now(), options.expect_continue));
+    if (ec) {
+      co_return ec;
+    }
+    if (c.parser && c.parser->get().result_int() >= 200) {
+      out.refused = true;
+      co_return error_code{};
+    }
+    set_limit(c, options.deadline, error::deadline_exceeded);
+    out.asks = out.whole = false;
+    out.block.clear();
+  }
   for (;;) {
     if (out.source != nullptr && !out.primed && !out.ended) {
       ec = co_await append_piece(c, out);
@@ -104,26 +125,55 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
   co_return error_code{};
 }
 
-/// Reads until the head of the final answer has been parsed.
-RONDO_DECL asio::awaitable<error_code> client_core::read_head(connection& c, bool head_only,
-                                                              exchange_options const& options) {
-  std::size_t parsed = 0;
-  for (unsigned heads = 0; heads < 16; ++heads) { // informational ones come before it; nobody sends many
+RONDO_DECL error_code client_core::check_field_count(fields const& message) const noexcept {
+  auto const count = static_cast<std::size_t>(std::distance(message.begin(), message.end()));
+  return count > options_.max_fields ? make_error_code(error::response_head_too_large) : error_code{};
+}
+
+/// What Beast lets through although it is no answer, or none that we can read to its end.
+[[nodiscard]] inline bool acceptable(response_head const& head, std::string_view raw) {
+  auto const status = head.result_int();
+  if (status < 100 || status == 101 || status > 599) {
+    return false;
+  }
+  for (auto at = raw.find('\n'); at != std::string_view::npos && at + 1 < raw.size(); at = raw.find('\n', at + 1)) {
+    if (raw[at + 1] == ' ' || raw[at + 1] == '\t') {
+      return false; // a folded field: what one reads as its value, another may read as the next field
+    }
+  }
+  auto const [first, last] = head.equal_range(beast_http::field::transfer_encoding);
+  if (first == last) {
+    return true;
+  }
+  // a coding that nobody asked for, or framing that a server of that version cannot mean
+  return head.version() == 11 && std::next(first) == last && boost::beast::iequals(first->value(), "chunked");
+}
+
+/// Reads until the head of the final answer has been parsed, or that of a 100 when `continue_by` is a time. When that
+/// passes before anything came there is no parser.
+RONDO_DECL asio::awaitable<error_code>
+client_core::read_head(connection& c, bool head_only, exchange_options const& options, steady_time continue_by) {
+  constexpr unsigned most_heads = 16; // informational ones come before it; nobody sends many
+  for (; c.heads < most_heads; ++c.heads) {
     auto& parser = c.parser.emplace();
     parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(options_.max_head, 1U << 30)));
     parser.body_limit(boost::none);
     parser.skip(head_only);
-    set_limit(c, options.deadline, error::deadline_exceeded);
     auto started = !c.input.empty();
     auto bounded = false;
+    c.gentle = continue_by < options.deadline;
+    set_limit(c, std::min(continue_by, options.deadline), error::deadline_exceeded);
+    std::string_view raw;
+    std::size_t parsed = 0;
     for (;;) {
       error_code ec = beast_http::error::need_more;
       if (!c.input.empty()) {
-        auto const n = parser.put(c.input.data(), ec);
-        c.input.consume(n);
-        parsed += n;
+        auto const bytes = c.input.data();
+        parsed = parser.put(bytes, ec);
+        raw = {static_cast<char const*>(bytes.data()), parsed};
+        c.head_bytes += parsed;
       }
-      if (parsed > options_.max_head || ec == beast_http::error::header_limit) {
+      if (c.head_bytes > options_.max_head || ec == beast_http::error::header_limit) {
         co_return make_error_code(error::response_head_too_large);
       }
       if (parser.is_header_done() && !ec) {
@@ -132,13 +182,24 @@ RONDO_DECL asio::awaitable<error_code> client_core::read_head(connection& c, boo
       if (ec != beast_http::error::need_more) {
         co_return make_error_code(error::bad_response);
       }
+      c.input.consume(parsed);
       if (started && !bounded) {
         bounded = true;
-        set_limit(c, after(std::chrono::steady_clock::now(), options.idle_timeout), error::idle_timeout);
+        c.gentle = false;
+        limit_idle(c, options.idle_timeout, options.complete_by);
       }
-      ec = co_await c.fill(options_.max_head + 1 - parsed);
+      ec = co_await c.fill(options_.max_head + 1 - c.head_bytes);
+      if (c.expired && c.gentle) {
+        c.expired = c.gentle = false;
+        c.answered = c.answered || !c.input.empty();
+        c.parser.reset();
+        co_return error_code{};
+      }
       if (ec == boost::system::errc::no_buffer_space) {
         co_return make_error_code(error::response_head_too_large);
+      }
+      if (ec && !c.expired && !c.answered && c.served == 0 && ec.category() == asio::error::get_ssl_category()) {
+        co_return make_error_code(error::tls_handshake_failed); // TLS 1.3 tells only now that it wants a certificate
       }
       if (ec) {
         co_return c.expired || is_cancelled(ec)
@@ -147,16 +208,23 @@ RONDO_DECL asio::awaitable<error_code> client_core::read_head(connection& c, boo
       }
       started = c.answered = true;
     }
-    auto const& head = parser.get();
-    auto const status = head.result_int();
-    if (status < 100 || status == 101 || status > 599 ||
-        (head.version() == 10 && head.find(beast_http::field::transfer_encoding) != head.end())) {
+    c.gentle = false;
+    auto const& head = parser.get().base();
+    auto const good = acceptable(head, raw);
+    c.input.consume(parsed);
+    if (!good) {
       co_return make_error_code(error::bad_response);
     }
-    if (status >= 200) {
+    if (auto const many = check_field_count(head)) {
+      co_return many;
+    }
+    if (head.result_int() >= 200) {
       clear_limit(c);
-      auto const count = static_cast<std::size_t>(std::distance(head.begin(), head.end()));
-      co_return count > options_.max_fields ? make_error_code(error::response_head_too_large) : error_code{};
+      co_return error_code{};
+    }
+    if (head.result_int() == 100 && continue_by != steady_time::max()) {
+      ++c.heads;
+      co_return error_code{};
     }
   }
   co_return make_error_code(error::bad_response);
@@ -211,14 +279,15 @@ private:
 
 /// Fills in everything about the way out that is known before there is a connection.
 inline void prepare_request(outgoing& out, url const& to, request_head const& head, std::string_view target,
-                            body_view body) {
+                            body_view body, bool ask) {
   request_length length;
   if (body.source() != nullptr) {
     out.source = body.source();
     out.chunked = !out.source->size;
     out.promised = out.source->size.value_or(0);
     out.ended = !out.chunked && out.promised == 0;
-    length = {out.chunked, out.source->size};
+    out.asks = ask && !out.ended;
+    length = {out.chunked, out.source->size, out.asks};
   } else if (auto const method = head.method(); !body.bytes().empty() || method == beast_http::verb::post ||
                                                 method == beast_http::verb::put || method == beast_http::verb::patch) {
     length.size = body.bytes().size();
@@ -241,20 +310,31 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   if (auto const refused = check_exchange(to, head, target, via); refused) {
     co_return fail(refused);
   }
+  if (options.complete_by < options.deadline) {
+    auto sooner = options;
+    sooner.deadline = options.complete_by;
+    co_return co_await open(to, head, body, sooner, max_body);
+  }
   auto const now = std::chrono::steady_clock::now();
   if (now >= options.deadline) {
     co_return fail(make_error_code(error::deadline_exceeded));
   }
+  auto kept = false;
   outgoing out;
   borrowed_block const memory{spare_, out.block};
-  prepare_request(out, to, head, target, body);
+  prepare_request(out, to, head, target, body, options.expect_continue.count() > 0);
   auto& entry = entry_for(to, options.via);
   auto c = take_idle(entry, now);
-  auto const kept = c != nullptr;
-  if (!kept) {
-    c = make_connection(entry);
-  }
   try {
+    if (!c && make_room(entry)) {
+      c = make_connection(connection_slot{*this, entry});
+    } else if (!c) {
+      auto const none = co_await obtain(entry, options, c);
+      if (none) {
+        co_return failure{none, blame::nobody, false};
+      }
+    }
+    kept = c->served > 0;
     for (auto fresh = !kept;; fresh = true) {
       if (fresh) {
         auto const failed = co_await establish(*c, to, options, std::chrono::steady_clock::now());
@@ -263,33 +343,38 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
         }
       }
       set_limit(*c, options.deadline, error::deadline_exceeded);
-      auto const unsent = co_await write_request(*c, out, options);
+      auto const head_only = head.method() == beast_http::verb::head;
+      auto const unsent = co_await write_request(*c, out, head_only, options);
       auto ec = unsent;
-      // who closes early may have said why
-      if (!unsent || (unsent == error::connection_lost && c->written)) {
-        ec = co_await read_head(*c, head.method() == beast_http::verb::head, options);
+      // who closes early may have said why; once the end has been read, another read would never complete
+      if ((!unsent && !out.refused) || (unsent == error::connection_lost && c->written && !c->parser)) {
+        ec = co_await read_head(*c, head_only, options);
       }
       if (!ec) {
-        c->reusable = !unsent;
+        c->reusable = !unsent && !out.refused;
         break;
       }
       // connection_lost: not a byte of an answer
       auto const again =
           !fresh && ec == error::connection_lost && out.whole &&
-          (!c->written || (options.resend && is_idempotent(head) && (out.source == nullptr || out.ended)));
+          (!c->written || (options.resend && is_idempotent(head) && (out.source == nullptr || out.ended || out.asks)));
       if (!again) {
-        co_return fail(ec, c->written);
+        auto failed = fail(ec, c->written);
+        if (via != nullptr && ec == error::tls_handshake_failed) {
+          failed.who = blame::path;
+        }
+        co_return failed;
       }
-      c = make_connection(entry);
+      c = make_connection(std::move(c->slot)); // the dead one's place
     }
   } catch (boost::system::system_error const& e) {
     if (!is_cancelled(e.code())) {
       throw; // a body source's own
     }
-    co_return fail(e.code(), c->written);
+    co_return fail(e.code(), c && c->written);
   }
   incoming answer;
-  answer.take(self, std::move(c), max_body, options.idle_timeout, kept);
+  answer.take(self, std::move(c), max_body, options, kept);
   if (answer.content_length_ && *answer.content_length_ > max_body) {
     co_return fail(make_error_code(error::response_too_large), true);
   }

@@ -18,8 +18,11 @@ RONDO_DECL incoming& incoming::operator=(incoming&& other) noexcept {
   connection_ = std::move(other.connection_);
   head_ = std::move(other.head_);
   content_length_ = other.content_length_;
+  trailers_ = std::move(other.trailers_);
   received_ = other.received_;
+  framing_ = other.framing_;
   max_body_ = other.max_body_;
+  complete_by_ = other.complete_by_;
   idle_timeout_ = other.idle_timeout_;
   reused_ = other.reused_;
   failed_ = other.failed_;
@@ -28,11 +31,12 @@ RONDO_DECL incoming& incoming::operator=(incoming&& other) noexcept {
 RONDO_DECL incoming::~incoming() = default;
 
 RONDO_DECL void incoming::take(std::shared_ptr<detail::client_core> core, detail::connection_ptr c,
-                               std::uint64_t max_body, std::chrono::steady_clock::duration idle_timeout, bool reused) {
+                               std::uint64_t max_body, exchange_options const& options, bool reused) {
   core_ = std::move(core);
   connection_ = std::move(c);
   max_body_ = max_body;
-  idle_timeout_ = idle_timeout;
+  idle_timeout_ = options.idle_timeout;
+  complete_by_ = options.complete_by;
   reused_ = reused;
   auto& parser = *connection_->parser;
   if (auto const length = parser.content_length()) {
@@ -70,15 +74,24 @@ RONDO_DECL boost::asio::awaitable<read_result> incoming::read(boost::asio::mutab
         body.data = space.data();
         body.size = space.size();
         error_code ec;
-        c.input.consume(parser.put(c.input.data(), ec));
+        auto const taken = parser.put(c.input.data(), ec);
+        c.input.consume(taken);
         auto const n = space.size() - body.size;
         received_ += n;
+        framing_ += taken - n;
+        auto const most_framing = core_->options().max_head + 16 * received_; // chunks of one byte need five more
         if (received_ > max_body_) {
           ec = error::response_too_large;
+        } else if (framing_ > most_framing) {
+          ec = error::bad_response;
         } else if (ec == beast_http::error::need_more || ec == beast_http::error::need_buffer) {
           ec = {};
         } else if (ec) {
           ec = error::bad_response;
+        }
+        if (!ec && parser.is_done()) {
+          trailers_ = std::move(static_cast<fields&>(parser.get().base()));
+          ec = core_->check_field_count(trailers_) ? make_error_code(error::bad_response) : error_code{};
         }
         if (ec || parser.is_done()) {
           finish(ec);
@@ -88,7 +101,7 @@ RONDO_DECL boost::asio::awaitable<read_result> incoming::read(boost::asio::mutab
           co_return read_result{{}, n};
         }
       }
-      core_->set_limit(c, detail::after(std::chrono::steady_clock::now(), idle_timeout_), error::idle_timeout);
+      core_->limit_idle(c, idle_timeout_, complete_by_);
       auto ec = co_await c.fill(core_->options().max_head);
       core_->clear_limit(c);
       if (ec) {

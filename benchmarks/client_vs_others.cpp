@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: BSL-1.0
+// One client, one thread, keep-alive connections with TLS to one server: what a request costs in CPU, and a connection
+// in memory. client_vs_others.py starts the server, runs the contenders in turn and compares; see there.
+#include "heap.hpp"
+#include <rondo/client.hpp>
+#include <rondo/http/client.hpp>
+#include <rondo/monitor/prometheus.hpp>
+#include <rondo/provider/generic.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <curl/curl.h>
+
+namespace {
+
+namespace asio = boost::asio;
+using std::chrono::steady_clock;
+
+struct setup {
+  std::string url; ///< `https://localhost:port/`
+  std::string ca_file;
+  std::size_t connections = 64;
+  std::chrono::duration<double> warm_up{0.5};
+  std::chrono::duration<double> measured{2};
+};
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  auto const seconds = [](timeval t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+/// Counts the requests between the end of the warm-up and the end, and the CPU that they took.
+class meter {
+public:
+  explicit meter(setup const& s)
+      : begin_{steady_clock::now() + to_ticks(s.warm_up)}, end_{begin_ + to_ticks(s.measured)} {}
+
+  /// One request was answered; false when the time is over.
+  bool count(std::size_t body) {
+    if (body != 200) {
+      throw std::runtime_error{"a wrong answer"};
+    }
+    auto const now = steady_clock::now();
+    if (now < begin_) {
+      return true;
+    }
+    if (requests_++ == 0) {
+      cpu_ = cpu_seconds();
+      allocations_ = bench::allocations();
+    }
+    if (now < end_) {
+      return true;
+    }
+    if (total_ == 0) {
+      total_ = requests_;
+      cpu_ = cpu_seconds() - cpu_;
+      allocations_ = bench::allocations() - allocations_;
+    }
+    return false;
+  }
+
+  void print() const {
+    std::printf("%.0f %.3f %.2f\n", static_cast<double>(total_), cpu_ / static_cast<double>(total_) * 1e6,
+                static_cast<double>(allocations_) / static_cast<double>(total_));
+  }
+
+private:
+  static steady_clock::duration to_ticks(std::chrono::duration<double> d) {
+    return std::chrono::duration_cast<steady_clock::duration>(d);
+  }
+  steady_clock::time_point begin_;
+  steady_clock::time_point end_;
+  std::uint64_t requests_ = 0;
+  std::uint64_t total_ = 0;
+  double cpu_ = 0;
+  std::uint64_t allocations_ = 0;
+};
+
+rondo::http::client_options trusting(setup const& s) {
+  rondo::http::client_options options;
+  options.tls = rondo::http::make_tls_context({s.ca_file}).value();
+  return options;
+}
+
+rondo::http::request make_request() {
+  rondo::http::request r{rondo::http::beast_http::verb::get, "/", 11};
+  r.set("user-agent", "rondo benchmark");
+  return r;
+}
+
+void rethrow(std::exception_ptr const& e) {
+  if (e) {
+    std::rethrow_exception(e);
+  }
+}
+
+// --- rondo::http::client
+
+asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to, meter& m) {
+  auto const request = make_request();
+  for (auto go_on = true; go_on;) {
+    auto const answer = co_await client.send(to, request);
+    go_on = m.count(answer.value().body().size());
+  }
+}
+
+void run_http_client(setup const& s) {
+  asio::io_context context{1};
+  rondo::http::client client{context.get_executor(), trusting(s)};
+  auto const to = rondo::http::parse_url(s.url).value();
+  meter m{s};
+  for (std::size_t i = 0; i < s.connections; ++i) {
+    asio::co_spawn(context, ask_http(client, to, m), rethrow);
+  }
+  context.run();
+  m.print();
+}
+
+// --- rondo::client: pool, lease, classifier; a page of metrics each tenth of a second
+
+asio::awaitable<void> ask_rondo(rondo::client& client, meter& m) {
+  for (auto go_on = true; go_on;) {
+    auto const answer = co_await client.send(make_request());
+    go_on = m.count(answer.body().size());
+  }
+}
+
+asio::awaitable<void> scrape(rondo::key_pool& keys, bool const& done) {
+  asio::steady_timer pause{co_await asio::this_coro::executor};
+  while (!done) {
+    pause.expires_after(std::chrono::milliseconds{100});
+    co_await pause.async_wait(asio::use_awaitable);
+    rondo::monitor::prometheus_page page;
+    for (auto const& key : keys.snapshot()) {
+      page.counter("rondo_requests_total", "Requests.", {{"key", key.name}}, static_cast<double>(key.requests));
+    }
+    static_cast<void>(page.text());
+  }
+}
+
+void run_rondo_client(setup const& s) {
+  asio::io_context context{1};
+  rondo::key_pool keys{context.get_executor(), {}};
+  for (auto const* const name : {"a", "b", "c", "d"}) {
+    keys.add({.name = name,
+              .secret = rondo::secret{std::string{"sk_benchmark_"} + name},
+              .limits = {.requests_per_minute = 1'000'000'000, .concurrency = 1000}});
+  }
+  rondo::client_options options;
+  options.base_url = rondo::http::parse_url(s.url).value();
+  options.http = trusting(s);
+  rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options};
+  meter m{s};
+  auto done = false;
+  auto left = s.connections;
+  asio::co_spawn(context, scrape(keys, done), rethrow);
+  for (std::size_t i = 0; i < s.connections; ++i) {
+    asio::co_spawn(context, ask_rondo(client, m), [&](std::exception_ptr const& e) {
+      done = --left == 0;
+      rethrow(e);
+    });
+  }
+  context.run();
+  m.print();
+}
+
+// --- libcurl, driven by events
+
+struct transfer {
+  CURL* easy = nullptr;
+  std::size_t body = 0;
+};
+
+std::size_t take_body(char*, std::size_t size, std::size_t count, void* to) {
+  static_cast<transfer*>(to)->body += size * count;
+  return size * count;
+}
+
+int watch_socket(CURL*, curl_socket_t socket, int what, void* epoll, void*) {
+  auto const poller = *static_cast<int*>(epoll);
+  epoll_event event{};
+  event.data.fd = socket;
+  event.events = (what & CURL_POLL_IN ? EPOLLIN : 0U) | (what & CURL_POLL_OUT ? EPOLLOUT : 0U);
+  if (what == CURL_POLL_REMOVE) {
+    ::epoll_ctl(poller, EPOLL_CTL_DEL, socket, nullptr);
+  } else if (::epoll_ctl(poller, EPOLL_CTL_MOD, socket, &event) != 0) {
+    ::epoll_ctl(poller, EPOLL_CTL_ADD, socket, &event);
+  }
+  return 0;
+}
+
+int keep_timer(CURLM*, long milliseconds, void* at) {
+  *static_cast<long*>(at) = milliseconds;
+  return 0;
+}
+
+void run_curl(setup const& s) {
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+  auto* const multi = curl_multi_init();
+  auto poller = ::epoll_create1(EPOLL_CLOEXEC);
+  long timeout = -1;
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, &poller);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, keep_timer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, &timeout);
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(s.connections));
+  std::vector<transfer> transfers(s.connections);
+  for (auto& t : transfers) {
+    t.easy = curl_easy_init();
+    curl_easy_setopt(t.easy, CURLOPT_URL, s.url.c_str());
+    curl_easy_setopt(t.easy, CURLOPT_CAINFO, s.ca_file.c_str());
+    curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+    curl_easy_setopt(t.easy, CURLOPT_PRIVATE, &t);
+    curl_easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
+    curl_multi_add_handle(multi, t.easy);
+  }
+  meter m{s};
+  std::array<epoll_event, 64> events{};
+  int running = 1;
+  for (auto left = transfers.size(); left > 0;) {
+    auto const n = ::epoll_wait(poller, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout));
+    if (n == 0) {
+      timeout = -1;
+      curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    for (auto i = 0; i < n; ++i) {
+      auto const& e = events[static_cast<std::size_t>(i)];
+      auto const what = (e.events & EPOLLIN ? CURL_CSELECT_IN : 0) | (e.events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                        (e.events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+      curl_multi_socket_action(multi, e.data.fd, what, &running);
+    }
+    int queued = 0;
+    while (auto* const message = curl_multi_info_read(multi, &queued)) {
+      auto* const easy = message->easy_handle;
+      transfer* t = nullptr;
+      curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+      if (message->data.result != CURLE_OK) {
+        throw std::runtime_error{curl_easy_strerror(message->data.result)};
+      }
+      curl_multi_remove_handle(multi, easy);
+      if (m.count(t->body)) {
+        t->body = 0;
+        curl_multi_add_handle(multi, easy);
+      } else {
+        --left;
+      }
+    }
+  }
+  m.print();
+  for (auto& t : transfers) {
+    curl_easy_cleanup(t.easy);
+  }
+  curl_multi_cleanup(multi);
+  ::close(poller);
+}
+
+// --- memory
+
+asio::awaitable<void> open_one(rondo::http::client& client, rondo::http::url const& to,
+                               std::optional<rondo::http::incoming>& out) {
+  auto const request = make_request();
+  auto answer = co_await client.open(to, request);
+  out = std::move(answer.value());
+}
+
+asio::awaitable<void> read_one(std::optional<rondo::http::incoming>& from) {
+  std::array<char, 256> piece{};
+  while (!from->done()) {
+    auto const space = asio::buffer(piece);
+    co_await from->read(space);
+  }
+  from.reset();
+}
+
+asio::awaitable<void> send_one(rondo::http::client& client, rondo::http::url const& to) {
+  auto const request = make_request();
+  auto const answer = co_await client.send(to, request);
+  static_cast<void>(answer.value());
+}
+
+/// Bytes for each idle connection, and how many more at most for each while all have a request under way.
+void measure_memory(setup const& s) {
+  asio::io_context context{1};
+  rondo::http::client client{context.get_executor(), trusting(s)};
+  auto const to = rondo::http::parse_url(s.url).value();
+  auto const count = static_cast<double>(s.connections);
+  asio::co_spawn(context, send_one(client, to), rethrow); // what there is only once
+  context.run();
+  context.restart();
+  client.close_idle();
+  auto const before = bench::heap_in_use();
+  {
+    std::vector<std::optional<rondo::http::incoming>> answers(s.connections);
+    for (auto& a : answers) {
+      asio::co_spawn(context, open_one(client, to, a), rethrow);
+    }
+    context.run();
+    context.restart();
+    for (auto& a : answers) {
+      asio::co_spawn(context, read_one(a), rethrow);
+    }
+    context.run();
+    context.restart();
+  }
+  auto const idle = static_cast<double>(bench::heap_in_use() - before) / count;
+  for (std::size_t i = 0; i < s.connections; ++i) {
+    asio::co_spawn(context, send_one(client, to), rethrow);
+  }
+  auto most = bench::heap_in_use();
+  while (context.run_one() > 0) {
+    most = std::max(most, bench::heap_in_use());
+  }
+  auto const busy = static_cast<double>(most - before) / count;
+  if (client.idle_connections() != s.connections) {
+    throw std::runtime_error{"a connection was lost"};
+  }
+  std::printf("%.0f %.0f\n", idle, busy - idle);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) {
+    std::fprintf(stderr,
+                 "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds]]\n");
+    return 2;
+  }
+  try {
+    setup s{argv[2], argv[3]};
+    s.connections = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : s.connections;
+    s.measured = std::chrono::duration<double>{argc > 5 ? std::strtod(argv[5], nullptr) : s.measured.count()};
+    std::string_view const what = argv[1];
+    if (what == "rondo_client") {
+      run_rondo_client(s);
+    } else if (what == "http_client") {
+      run_http_client(s);
+    } else if (what == "curl") {
+      run_curl(s);
+    } else {
+      measure_memory(s);
+    }
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}
