@@ -77,7 +77,7 @@ enum class error {
   proxy_auth_unsupported,
   /// The proxy failed for a reason of its own (5xx, SOCKS general failure).
   proxy_failed,
-  /// Every proxy is resting, and going direct was not allowed.
+  /// Every proxy rests, is full or is not of the kind that was asked for, and going direct was not allowed.
   proxies_unavailable,
 
   // --- the path: between proxy and origin, nobody's proven fault
@@ -205,7 +205,7 @@ private:
     case error::proxy_reply_too_large: return "the proxy's answer is too large";
     case error::proxy_auth_unsupported: return "the proxy offers no usable authentication method";
     case error::proxy_failed: return "the proxy reports a failure of its own";
-    case error::proxies_unavailable: return "every proxy is resting";
+    case error::proxies_unavailable: return "no proxy can be used";
     case error::origin_unreachable_via_proxy: return "the proxy cannot reach the origin";
     case error::origin_unresolved_via_proxy: return "the proxy cannot resolve the origin's name";
     case error::deadline_exceeded: return "the deadline passed before the answer began";

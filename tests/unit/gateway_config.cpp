@@ -69,8 +69,8 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(pool.ca_file.value().string() == "/etc/gateway/ca.pem");
   BOOST_TEST((pool.strategy == rondo::strategy::fill_first));
   BOOST_TEST((pool.own == gateway::own_keys::refuse));
-  BOOST_TEST(pool.max_attempts == 5U);
-  BOOST_TEST(pool.unsafe);
+  BOOST_TEST(pool.retry.max_attempts == 5U);
+  BOOST_TEST(pool.retry.unsafe);
   BOOST_TEST(pool.max_body_bytes == 1000U);
   BOOST_TEST_REQUIRE(pool.keys.size() == 4U);
   BOOST_TEST(pool.keys[0].secret.reveal() == "sk_0123456789abcdef");
@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(the_smallest_configuration) {
   BOOST_TEST(out.admin.port() == 8788);
   BOOST_TEST(out.pools[0].prefix == "/");
   BOOST_TEST((out.pools[0].own == gateway::own_keys::pass));
-  BOOST_TEST(out.pools[0].deadline.count() == 30000);
+  BOOST_TEST((out.pools[0].retry.deadline == std::chrono::seconds{30}));
 }
 
 BOOST_AUTO_TEST_CASE(unknown_fields_are_named_by_path) {

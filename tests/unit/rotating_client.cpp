@@ -48,7 +48,7 @@ struct client_fixture {
   std::vector<std::string> seen; ///< the key of each request that arrived
   scripted_server server{context, [this](peer& p) { return serve(p); }};
   rondo::key_pool keys{context.get_executor(), {.cooldown = 60s, .clock = &clock, .seed = 1}};
-  rondo::proxy_rotator proxies{{.clock = &clock, .seed = 1}};
+  rondo::proxy_rotator proxies{{.strategy = rondo::proxy_strategy::round_robin, .clock = &clock, .seed = 1}};
   std::optional<rondo::client> client;
 
   ~client_fixture() {
