@@ -225,6 +225,7 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   auto const& settings = plan.settings;
   out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings.name);
   out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
+  out->attempts = previous != nullptr ? previous->attempts : std::make_shared<rondo::monitor::client_metrics>();
   out->keys->update(settings, std::move(plan.keys));
   if (previous != nullptr && same_proxies(previous->settings, settings)) {
     out->proxies = previous->proxies;
@@ -242,6 +243,7 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->client.proxies = rondo::proxy_filter{settings.proxy_tags};
   out->client.when_no_proxy = settings.when_no_proxy;
   out->client.address_refusals = settings.address_refusals;
+  out->client.observer = out->attempts;
   out->client.budget = std::make_shared<rondo::retry_budget>(settings.retry.budget); // of all threads together
   out->client.connect_timeout = settings.connect;
   out->client.idle_timeout = settings.idle;

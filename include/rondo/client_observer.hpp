@@ -12,17 +12,17 @@ namespace rondo {
 /// One request on its way through one proxy, or direct, with one key. Texts are valid during the call only; names and
 /// numbers, never a secret.
 struct attempt_info {
-  std::uint64_t call = 0;      ///< the same for all attempts of one `client::open`
-  unsigned number = 0;         ///< of the attempt within its call, from 1
-  std::string_view key_name;   ///< empty when a caller's own key is passed on
-  std::string_view proxy_name; ///< empty when it goes direct
+  std::uint64_t call = 0;        ///< the same for all attempts of one `client::open`
+  unsigned number = 0;           ///< of the attempt within its call, from 1
+  std::string_view key_name{};   ///< empty when a caller's own key is passed on
+  std::string_view proxy_name{}; ///< empty when it goes direct
 };
 
 /// How an attempt ended, and how long its stages took: zero for one that was not reached.
 struct attempt_result {
   using duration = std::chrono::steady_clock::duration;
 
-  error_code ec;             ///< set when there was no whole answer
+  error_code ec{};           ///< set when there was no whole answer
   blame who = blame::nobody; ///< for what went wrong, by error or by answer; `pool` = the key or its account
   unsigned status = 0;       ///< of the answer; 0 = none
   duration acquire{};        ///< waiting for key and proxy

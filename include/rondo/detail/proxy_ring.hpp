@@ -266,8 +266,7 @@ public:
       while (!line_.empty()) {
         auto& w = line_.front();
         w.ec = boost::asio::error::operation_aborted;
-        leave(w);
-        done.push_back(w);
+        leave(w, done);
       }
     }
     complete(done);
@@ -432,8 +431,7 @@ private:
     for (auto it = line_.begin(); it != line_.end();) {
       auto& w = *it++;
       if (take(w.want, w.got)) {
-        leave(w);
-        done.push_back(w);
+        leave(w, done);
         continue;
       }
       auto const health = health_.load();
@@ -443,8 +441,7 @@ private:
       auto const next = prospect(w.want, at);
       if (at >= w.want.deadline || next == never) {
         w.ec = error::proxies_unavailable;
-        leave(w);
-        done.push_back(w);
+        leave(w, done);
       } else if (auto const wake = std::min(next, w.want.deadline); wake != w.timer_at_ || rung) {
         w.timer_at_ = wake;
         w.set_timer(wake);
@@ -480,6 +477,13 @@ private:
   void leave(proxy_waiter& w) noexcept {
     line_.erase(line_.iterator_to(w));
     waiting_.fetch_sub(1);
+  }
+
+  void leave(proxy_waiter& w, proxy_waiter::list& done) noexcept {
+    leave(w);
+    if (w.keep()) {
+      done.push_back(w);
+    }
   }
 
   static void complete(proxy_waiter::list& done) noexcept {

@@ -75,6 +75,7 @@ public:
       slot.assign([weak = weak_from_this()](boost::asio::cancellation_type type) {
         auto const op = weak.lock();
         if (op && type != boost::asio::cancellation_type::none && op->ring_.cancel(*op)) {
+          op->self_ = op;
           op->ec = boost::asio::error::operation_aborted;
           op->complete();
         }
@@ -84,18 +85,27 @@ public:
   }
 
   void set_timer(tick at) override {
+    auto self = weak_from_this().lock();
+    if (!self) {
+      return; // about to go
+    }
     std::lock_guard const lock{timer_mutex_};
     constexpr tick longest = 3'600'000'000'000; // it looks again then
     timer_.expires_after(std::chrono::nanoseconds{std::clamp<tick>(at - ring_.now(), 0, longest)});
-    timer_.async_wait([self = shared_from_this()](error_code failed) {
+    timer_.async_wait([self = std::move(self)](error_code failed) {
       if (!failed) {
         self->ring_.on_time();
       }
     });
   }
 
+  [[nodiscard]] bool keep() noexcept override {
+    self_ = weak_from_this().lock();
+    return self_ != nullptr;
+  }
+
   void complete() noexcept override {
-    auto self = shared_from_this();
+    auto self = std::exchange(self_, nullptr);
     {
       std::lock_guard const lock{timer_mutex_};
       timer_.cancel();
@@ -124,6 +134,7 @@ private:
   boost::asio::steady_timer timer_;
   std::vector<std::uint32_t> avoid_;
   proxy_filter only_;
+  std::shared_ptr<proxy_wait_operation> self_; ///< between the answer and its delivery
 };
 
 } // namespace rondo::detail

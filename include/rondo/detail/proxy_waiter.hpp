@@ -21,6 +21,9 @@ public:
 
   /// Be there at `at`: call `proxy_ring::on_time`. Called with the line's lock held.
   virtual void set_timer(tick at) = 0;
+  /// Sees to it that it lives until `complete`. False if it is about to go: then it gives back what it got. Called with
+  /// the line's lock held.
+  [[nodiscard]] virtual bool keep() noexcept = 0;
   /// Called once, without any lock held, by whichever thread had the answer. Must not block.
   virtual void complete() noexcept = 0;
 
