@@ -342,6 +342,16 @@ BOOST_FIXTURE_TEST_CASE(when_all_rest_it_fails_at_once_or_waits_as_asked, waitin
   BOOST_TEST(poll() == "3:a");
 }
 
+BOOST_FIXTURE_TEST_CASE(who_comes_later_does_not_get_what_came_back_in_time, waiting_fixture) {
+  add("a", 1);
+  proxies.try_acquire()->fail();
+  std::vector<rondo::proxy_lease> got;
+  wait("1", {.wait_for_resting = true}, &got);
+  clock.advance(6s);
+  BOOST_TEST(next() == "none");
+  BOOST_TEST(poll() == "1:a");
+}
+
 BOOST_FIXTURE_TEST_CASE(who_waits_is_told_when_it_has_become_vain, waiting_fixture) {
   add("a", 1);
   auto held = proxies.try_acquire();

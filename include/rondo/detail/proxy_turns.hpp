@@ -29,7 +29,7 @@ public:
   template <class Suits, class Score, class Take>
   bool pick(proxy_strategy how, std::uint64_t subset, ready_index<> const& ready, std::uint32_t size, Suits&& suits,
             Score&& score, Take&& take) noexcept {
-    auto& wheel = wheels_[subset % wheels_.size()];
+    auto& turning = wheels_[subset % wheels_.size()];
     switch (how) {
     case proxy_strategy::sticky:
     case proxy_strategy::round_robin: break;
@@ -52,12 +52,12 @@ public:
       break;
     }
     case proxy_strategy::least_loaded:
-      if (pick_lowest(wheel, ready, suits, score, take)) {
+      if (pick_lowest(turning, ready, suits, score, take)) {
         return true;
       }
       break;
     }
-    return walk(wheel, ready, suits, take);
+    return walk(turning, ready, suits, take);
   }
 
 private:

@@ -46,12 +46,12 @@ public:
       return none;
     }
     forget_idle(now);
-    auto& entry = entries_[affinity];
-    entry.asked = now;
-    if (entry.proxy == none || !lives(entry.proxy)) {
-      move(entry, affinity);
+    auto& found = entries_[affinity];
+    found.asked = now;
+    if (found.proxy == none || !lives(found.proxy)) {
+      move(found, affinity);
     }
-    return entry.proxy;
+    return found.proxy;
   }
 
   /// Living proxies in the order that an affinity prefers.
