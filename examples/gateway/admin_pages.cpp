@@ -11,6 +11,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <chrono>
 
 namespace gateway {
 
@@ -31,6 +32,8 @@ json::object proxies_of(served_pool const& pool) {
     for (auto const& each : pool.proxies->snapshot()) {
       list.push_back(json::object{{"name", each.name},
                                   {"resting", each.resting},
+                                  {"tier", each.tier},
+                                  {"latencyMs", std::chrono::duration<double, std::milli>{each.latency}.count()},
                                   {"inFlight", each.in_flight},
                                   {"requests", each.requests},
                                   {"failures", each.failures}});
@@ -122,14 +125,19 @@ std::string admin_pages::metrics(service const& serving) const {
   for (auto const& pool : serving.pools) {
     std::string_view const name = pool->settings.name;
     pool->counts->describe(out, name);
+    pool->attempts->describe(out, name);
     rondo::monitor::describe(out, pool->keys->pool().snapshot());
     for (auto const& proxy : pool->proxies ? pool->proxies->snapshot() : std::vector<rondo::proxy_state>{}) {
-      out.counter("rondo_proxy_requests_total", "Tunnels asked of the proxy.", {{"pool", name}, {"proxy", proxy.name}},
-                  static_cast<double>(proxy.requests));
+      out.counter("rondo_proxy_requests_total", "Requests sent through the proxy.",
+                  {{"pool", name}, {"proxy", proxy.name}}, static_cast<double>(proxy.requests));
       out.counter("rondo_proxy_failures_total", "Times the proxy was to blame.",
                   {{"pool", name}, {"proxy", proxy.name}}, static_cast<double>(proxy.failures));
       out.gauge("rondo_proxy_available", "1 while the proxy is offered.", {{"pool", name}, {"proxy", proxy.name}},
                 proxy.resting ? 0 : 1);
+      out.gauge("rondo_proxy_in_flight", "Requests under way through the proxy.",
+                {{"pool", name}, {"proxy", proxy.name}}, proxy.in_flight);
+      out.gauge("rondo_proxy_latency_seconds", "How long requests through the proxy waited for answers lately.",
+                {{"pool", name}, {"proxy", proxy.name}}, std::chrono::duration<double>{proxy.latency}.count());
     }
   }
   return out.text();

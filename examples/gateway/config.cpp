@@ -75,12 +75,17 @@ bool is_loopback(asio::ip::address const& address) {
                                    asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback());
 }
 
-rondo::strategy take_strategy(json_fields& in, std::string_view name) {
+/// One of a list of enumerators that have names.
+template <class List>
+typename List::value_type take_one_of(json_fields& in, std::string_view name, List const& list,
+                                      typename List::value_type fallback) {
   std::vector<std::string_view> words;
-  for (auto const one : rondo::strategies) {
+  std::size_t otherwise = 0;
+  for (auto const one : list) {
+    otherwise = one == fallback ? words.size() : otherwise;
     words.push_back(to_string(one));
   }
-  return rondo::strategies.at(in.word(name, 0, words));
+  return list.at(in.word(name, otherwise, words));
 }
 
 /// `2026-12-01T00:00:00Z`; the C++ library does not parse dates yet.
@@ -279,6 +284,82 @@ rondo::http::url take_base_url(json_fields& in, bool allow_plaintext) {
   return *std::move(parsed);
 }
 
+/// `{"country": "de", "kind": "home"}`
+std::vector<rondo::proxy_tag> take_tags(json_fields& in, std::string_view name) {
+  std::vector<rondo::proxy_tag> out;
+  auto const* const value = in.any(name);
+  if (value == nullptr) {
+    return out;
+  }
+  auto const* const object = value->if_object();
+  if (object == nullptr) {
+    in.fault(name, "must be an object");
+    return out;
+  }
+  for (auto const& [tag, content] : *object) {
+    if (auto const* const text = content.if_string()) {
+      out.push_back({std::string{tag}, std::string{*text}});
+    } else {
+      in.fault(name, "must hold nothing but strings");
+      break;
+    }
+  }
+  return out;
+}
+
+std::vector<rondo::address_refusal> take_refusals(json_fields& in, fault_list& faults) {
+  std::vector<rondo::address_refusal> out;
+  auto const* const list = in.list("address_refusals");
+  for (std::size_t i = 0; list != nullptr && i != list->size(); ++i) {
+    json_fields fields{(*list)[i], at(in.path("address_refusals"), i), faults};
+    rondo::address_refusal next;
+    next.status = static_cast<unsigned>(fields.integer("status", next.status, 400, 599));
+    next.marker = fields.text("marker").value_or("");
+    fields.finish();
+    out.push_back(std::move(next));
+  }
+  return out;
+}
+
+std::optional<proxy_check_settings> take_check(json_fields& in, fault_list& faults) {
+  auto const* const value = in.any("proxy_check");
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  proxy_check_settings out;
+  json_fields fields{*value, in.path("proxy_check"), faults};
+  auto target = rondo::http::parse_url(fields.required_text("target"));
+  if (target) {
+    out.target = *std::move(target);
+  } else if (value->is_object()) {
+    fields.fault("target", "must be an http or https URL without user, password and fragment");
+  }
+  out.interval = take_time(fields, "interval_ms", out.interval, 1, day_ms);
+  out.timeout = take_time(fields, "timeout_ms", out.timeout, 1, day_ms);
+  fields.finish();
+  return out;
+}
+
+void take_retry(json_fields& in, rondo::retry_policy& out, fault_list& faults) {
+  auto const* const value = in.any("retry");
+  if (value == nullptr) {
+    return;
+  }
+  json_fields fields{*value, in.path("retry"), faults};
+  auto const time = [&](std::string_view name, std::chrono::steady_clock::duration fallback, std::int64_t least) {
+    return take_time(fields, name, std::chrono::duration_cast<milliseconds>(fallback), least, day_ms);
+  };
+  out.max_attempts = static_cast<unsigned>(fields.integer("max_attempts", out.max_attempts, 1, 1000));
+  out.deadline = time("deadline_ms", out.deadline, 1);
+  out.unsafe = fields.flag("unsafe", out.unsafe);
+  out.hedge_after = time("hedge_ms", out.hedge_after, 0);
+  auto const percent = fields.integer("budget_percent", static_cast<std::int64_t>(out.budget.share * 100), 0, 100'000);
+  out.budget.share = static_cast<double>(percent) / 100;
+  out.budget.floor = static_cast<std::uint32_t>(fields.integer("budget_floor", out.budget.floor, 0, 1'000'000'000));
+  out.budget.window = time("budget_window_ms", out.budget.window, 1);
+  fields.finish();
+}
+
 std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
   std::vector<proxy_entry> out;
   std::vector<rondo::http::proxy> known;
@@ -292,6 +373,11 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
     next.url = rondo::secret{fields.required_text("url")};
     next.concurrency =
         static_cast<std::uint32_t>(fields.integer("concurrency", 0, 0, std::numeric_limits<std::uint32_t>::max()));
+    next.tags = take_tags(fields, "tags");
+    next.tier = static_cast<std::uint32_t>(fields.integer("tier", 0, 0, 15));
+    next.requests_per_tunnel = static_cast<std::uint32_t>(
+        fields.integer("requests_per_tunnel", 0, 0, std::numeric_limits<std::uint32_t>::max()));
+    next.tunnel_age = take_time(fields, "tunnel_age_ms", next.tunnel_age, 0, day_ms);
     fields.finish();
     if (next.url.empty()) {
       continue;
@@ -340,7 +426,7 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   if (in.has("ca_file")) {
     out.ca_file = take_file(in, "ca_file", folder);
   }
-  out.strategy = take_strategy(in, "strategy");
+  out.strategy = take_one_of(in, "strategy", rondo::strategies, out.strategy);
   out.limits = take_limits(in, "limits", faults);
   auto const* const keys = in.list("keys");
   if (value.is_object() && !in.has("keys")) {
@@ -353,18 +439,16 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.refresh = take_time(in, "refresh_ms", out.refresh, 0, day_ms);
   out.own = static_cast<own_keys>(in.word("own_keys", 0, {"pass", "replace", "refuse"}));
   out.proxies = take_proxies(in, faults);
-  out.proxy_strategy = take_strategy(in, "proxy_strategy");
+  out.proxy_strategy = take_one_of(in, "proxy_strategy", rondo::proxy_strategies, out.proxy_strategy);
+  out.proxy_tags = take_tags(in, "proxy_tags");
+  out.when_no_proxy = static_cast<rondo::when_no_proxy>(in.word("when_no_proxy", 0, {"fail", "wait", "direct"}));
+  out.proxy_check = take_check(in, faults);
+  out.address_refusals = take_refusals(in, faults);
   out.proxy_cooldown = take_time(in, "proxy_cooldown_ms", out.proxy_cooldown, 1, day_ms);
   out.proxy_most_cooldown = take_time(in, "proxy_most_cooldown_ms", out.proxy_most_cooldown, 1, day_ms);
   out.connect = take_time(in, "connect_ms", out.connect, 1, day_ms);
   out.idle = take_time(in, "idle_ms", out.idle, 1, day_ms);
-  if (auto const* const retry = in.any("retry")) {
-    json_fields fields{*retry, in.path("retry"), faults};
-    out.max_attempts = static_cast<unsigned>(fields.integer("max_attempts", out.max_attempts, 1, 1000));
-    out.deadline = take_time(fields, "deadline_ms", out.deadline, 1, day_ms);
-    out.unsafe = fields.flag("unsafe", out.unsafe);
-    fields.finish();
-  }
+  take_retry(in, out.retry, faults);
   if (auto const* const connections = in.any("connections")) {
     json_fields fields{*connections, in.path("connections"), faults};
     out.max_idle_connections = static_cast<std::size_t>(

@@ -2,10 +2,14 @@
 #pragma once
 
 #include "json_fields.hpp"
+#include <rondo/client_options.hpp>
 #include <rondo/clock.hpp>
 #include <rondo/http/url.hpp>
 #include <rondo/limits.hpp>
 #include <rondo/provider/generic.hpp>
+#include <rondo/proxy_params.hpp>
+#include <rondo/proxy_strategy.hpp>
+#include <rondo/retry_policy.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/strategy.hpp>
 
@@ -65,8 +69,19 @@ struct proxy_entry {
   std::string name; ///< masked form of the URL, made unique
   rondo::secret url;
   std::uint32_t concurrency = 0; ///< most requests in flight through it; 0 = no limit
+  std::vector<rondo::proxy_tag> tags;
+  std::uint32_t tier = 0;
+  std::uint32_t requests_per_tunnel = 0; ///< 0 = no limit
+  milliseconds tunnel_age{0};            ///< 0: that of all connections
 
   friend bool operator==(proxy_entry const&, proxy_entry const&) = default;
+};
+
+/// Whether, and how, proxies that have rested are checked before they are offered.
+struct proxy_check_settings {
+  rondo::http::url target;
+  milliseconds interval{1'000};
+  milliseconds timeout{5'000};
 };
 
 /// What happens to a provider's key that a caller sends himself.
@@ -87,14 +102,16 @@ struct pool_settings {
   milliseconds refresh{0}; ///< 0: never
   own_keys own = own_keys::pass;
   std::vector<proxy_entry> proxies;
-  rondo::strategy proxy_strategy = rondo::strategy::round_robin;
+  rondo::proxy_strategy proxy_strategy = rondo::proxy_strategy::round_robin;
+  std::vector<rondo::proxy_tag> proxy_tags; ///< those that a proxy must have to be used
+  rondo::when_no_proxy when_no_proxy = rondo::when_no_proxy::fail;
+  std::optional<proxy_check_settings> proxy_check;
+  std::vector<rondo::address_refusal> address_refusals;
   milliseconds proxy_cooldown{5'000};        ///< after a proxy's failure; doubles with each repetition
   milliseconds proxy_most_cooldown{600'000}; ///< longest rest that doubling leads to
   milliseconds connect{5'000};
   milliseconds idle{60'000};
-  unsigned max_attempts = 4;
-  milliseconds deadline{30'000};
-  bool unsafe = false;
+  rondo::retry_policy retry;
   std::size_t max_body_bytes = 10U << 20U;
   std::size_t max_idle_connections = 256;     ///< kept to the provider, for each thread
   milliseconds idle_connection_limit{45'000}; ///< how long each is kept

@@ -98,6 +98,10 @@ std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings
     params.name = each.name;
     params.url = each.url;
     params.concurrency = each.concurrency;
+    params.tags = each.tags;
+    params.tier = each.tier;
+    params.requests_per_tunnel = each.requests_per_tunnel;
+    params.tunnel_age = each.tunnel_age;
     out->add(std::move(params));
   }
   return out;
@@ -106,6 +110,19 @@ std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings
 bool same_proxies(pool_settings const& a, pool_settings const& b) {
   return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown &&
          a.proxy_most_cooldown == b.proxy_most_cooldown;
+}
+
+std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor const& executor,
+                                                   served_pool const& pool) {
+  if (!pool.proxies || !pool.settings.proxy_check) {
+    return nullptr;
+  }
+  rondo::proxy_check_options options;
+  options.target = pool.settings.proxy_check->target;
+  options.http = pool.client.http;
+  options.interval = pool.settings.proxy_check->interval;
+  options.timeout = pool.settings.proxy_check->timeout;
+  return std::make_shared<rondo::proxy_checker>(executor, pool.proxies, std::move(options));
 }
 
 } // namespace
@@ -208,6 +225,7 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   auto const& settings = plan.settings;
   out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings.name);
   out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
+  out->attempts = previous != nullptr ? previous->attempts : std::make_shared<rondo::monitor::client_metrics>();
   out->keys->update(settings, std::move(plan.keys));
   if (previous != nullptr && same_proxies(previous->settings, settings)) {
     out->proxies = previous->proxies;
@@ -221,10 +239,16 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->client.http.max_idle = settings.max_idle_connections;
   out->client.http.idle_limit = settings.idle_connection_limit;
   out->client.http.max_age = settings.connection_max_age;
-  out->client.retry = {settings.max_attempts, settings.deadline, settings.unsafe};
+  out->client.retry = settings.retry;
+  out->client.proxies = rondo::proxy_filter{settings.proxy_tags};
+  out->client.when_no_proxy = settings.when_no_proxy;
+  out->client.address_refusals = settings.address_refusals;
+  out->client.observer = out->attempts;
+  out->client.budget = std::make_shared<rondo::retry_budget>(settings.retry.budget); // of all threads together
   out->client.connect_timeout = settings.connect;
   out->client.idle_timeout = settings.idle;
   out->settings = std::move(plan.settings);
+  out->check = make_checker(executor, *out);
   return out;
 }
 

@@ -5,7 +5,9 @@
 #include "traffic.hpp"
 #include <rondo/client.hpp>
 #include <rondo/key_pool.hpp>
+#include <rondo/monitor/client_metrics.hpp>
 #include <rondo/provider/adapter.hpp>
+#include <rondo/proxy_checker.hpp>
 #include <rondo/proxy_rotator.hpp>
 #include <rondo/store/csv_store.hpp>
 #include <rondo/subscription.hpp>
@@ -61,7 +63,9 @@ struct served_pool {
   pool_settings settings;
   std::shared_ptr<live_keys> keys;
   std::shared_ptr<traffic> counts;
+  std::shared_ptr<rondo::monitor::client_metrics> attempts;
   std::shared_ptr<rondo::proxy_rotator> proxies; ///< null: direct
+  std::shared_ptr<rondo::proxy_checker> check;   ///< null: proxies that have rested are tried by requests
   std::shared_ptr<rondo::provider::adapter const> provider;
   rondo::client_options client;
 };

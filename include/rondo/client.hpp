@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/affinity.hpp>
+#include <rondo/client_failure.hpp>
+#include <rondo/client_options.hpp>
+#include <rondo/clock.hpp>
+#include <rondo/detail/attempt_end.hpp>
+#include <rondo/detail/client_path.hpp>
+#include <rondo/detail/client_task.hpp>
 #include <rondo/detail/jitter.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/client.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/header_rules.hpp>
-#include <rondo/http/incoming.hpp>
 #include <rondo/http/message.hpp>
-#include <rondo/http/proxy.hpp>
-#include <rondo/http/url.hpp>
 #include <rondo/key_pool.hpp>
 #include <rondo/lease.hpp>
 #include <rondo/outcome.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/provider/redact.hpp>
+#include <rondo/provider/reset_formats.hpp>
+#include <rondo/proxy_lease.hpp>
 #include <rondo/proxy_rotator.hpp>
+#include <rondo/reply.hpp>
+#include <rondo/retry_budget.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
@@ -32,136 +43,20 @@
 #include <boost/system/result.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 namespace rondo {
-
-/// How often and how long one request is tried.
-struct retry_policy {
-  unsigned max_attempts = 4; ///< requests written to the provider at most, 1 or more
-  std::chrono::steady_clock::duration deadline = std::chrono::seconds{30}; ///< until the first byte of the answer
-  /// Whether a request that may have been carried out already is sent again although its method is not idempotent and
-  /// it has no `idempotency-key`.
-  bool unsafe = false;
-};
-
-/// Settings of a client.
-struct client_options {
-  http::url base_url{};        ///< the provider; its path is put before each target
-  http::client_options http{}; ///< whom to trust, limits, kept connections
-  retry_policy retry{};
-  /// TCP, proxy handshake and TLS of one attempt; at most what is left of the deadline, divided by the attempts left.
-  std::chrono::steady_clock::duration connect_timeout = std::chrono::seconds{5};
-  std::chrono::steady_clock::duration idle_timeout = std::chrono::seconds{60}; ///< between bytes of the answer
-};
-
-/// Why a request got no answer.
-struct client_failure {
-  error_code ec;
-  blame who = blame::nobody;
-  /// When a key is expected to serve the request, if keys were the trouble and it is known.
-  std::optional<std::chrono::steady_clock::duration> retry_after{};
-  unsigned attempts = 0;    ///< requests written to the provider
-  std::string masked_key{}; ///< of the last one
-};
-
-/// What `client::send` throws.
-class client_error : public boost::system::system_error {
-public:
-  explicit client_error(client_failure failure) : system_error{failure.ec}, failure_{std::move(failure)} {}
-  [[nodiscard]] client_failure const& failure() const noexcept { return failure_; }
-
-private:
-  client_failure failure_;
-};
-
-[[noreturn]] inline void throw_exception_from_error(client_failure const& f, boost::source_location const&) {
-  throw client_error{f};
-}
-
-/// An answer whose head has arrived. The lease of a served request is settled before the piece that completes the body
-/// is handed out: with what the provider says it cost, else with what was reserved. A reply that is destroyed before
-/// settles the same way and closes its connection.
-///
-/// Distinct objects: safe, on the client's executor. Shared objects: unsafe. Must not be moved while a read is under
-/// way.
-class [[nodiscard]] reply {
-public:
-  reply() = default;
-  reply(reply&&) = default;
-  reply& operator=(reply&& other) noexcept {
-    if (this != &other) {
-      settle();
-      stream_ = std::move(other.stream_);
-      kept_ = std::move(other.kept_);
-      offset_ = other.offset_;
-      lease_ = std::move(other.lease_);
-      meter_ = std::move(other.meter_);
-      attempts_ = other.attempts_;
-      masked_key_ = std::move(other.masked_key_);
-      key_name_ = std::move(other.key_name_);
-    }
-    return *this;
-  }
-  ~reply() { settle(); }
-
-  /// Status and fields as the provider sent them, hop-by-hop fields included.
-  [[nodiscard]] http::response_head const& head() const noexcept { return stream_.head(); }
-  [[nodiscard]] unsigned status() const noexcept { return stream_.status(); }
-  /// Requests written to the provider for this answer.
-  [[nodiscard]] unsigned attempts() const noexcept { return attempts_; }
-  [[nodiscard]] std::string const& masked_key() const noexcept { return masked_key_; }
-  [[nodiscard]] std::string const& key_name() const noexcept { return key_name_; }
-  /// Nothing follows what has been read: head and body can go out in one write.
-  [[nodiscard]] bool complete() const noexcept { return offset_ == kept_.size() && stream_.done(); }
-
-  /// Reads the next piece of the body: as `http::incoming::read`, with the same completion, cancellation and errors.
-  [[nodiscard]] boost::asio::awaitable<http::read_result> read(boost::asio::mutable_buffer space) {
-    if (offset_ < kept_.size()) {
-      auto const n = std::min(space.size(), kept_.size() - offset_);
-      std::memcpy(space.data(), kept_.data() + offset_, n);
-      offset_ += n;
-      co_return http::read_result{{}, n};
-    }
-    if (stream_.done()) {
-      settle();
-      co_return http::read_result{};
-    }
-    auto const got = co_await stream_.read(space);
-    meter_.feed({static_cast<char const*>(space.data()), got.n});
-    if (got.ec || got.n == 0 || stream_.done()) {
-      settle();
-    }
-    co_return got;
-  }
-
-private:
-  friend class client;
-
-  void settle() noexcept {
-    if (lease_) {
-      lease_.settle(meter_.cost().value_or(lease_.tokens()));
-    }
-  }
-
-  http::incoming stream_;
-  std::string kept_; ///< the beginning of the body, read to see what the answer means
-  std::size_t offset_ = 0;
-  lease lease_;
-  provider::usage_meter meter_;
-  unsigned attempts_ = 0;
-  std::string masked_key_;
-  std::string key_name_;
-};
 
 // g++ 12 takes the memory of coroutine frames, which Asio recycles, for freed by the wrong function
 #if defined(__GNUC__) && !defined(__clang__)
@@ -174,12 +69,21 @@ private:
 /// For each request a key that can pay for it is acquired, the request is sent, the answer classified, and the lease
 /// settled or reported. What is the key's or its account's fault is repeated with another key, an untried account
 /// first. What is the proxy's fault, before the request was written, is repeated through another proxy with the same
-/// key and is no attempt. What may have been carried out already is only repeated if that is safe. Everything ends
-/// within `retry_policy::max_attempts` and the deadline; then the provider's last answer is passed on.
+/// key and is no attempt. What may have been carried out already is only repeated if that is safe; such a request has
+/// its answer only when the first byte of the body is there, so that one that breaks off before is repeated, too.
+/// Everything ends within `retry_policy::max_attempts`, the budget of repeats and the deadline; then the provider's
+/// last answer is passed on. When the provider says how long to wait before a repeat, it is not made earlier.
+///
+/// Faults of keys that take the key out of use are repeated whatever the budget says.
+///
+/// Under `proxy_strategy::sticky` each key goes through a proxy of its own. A request counts as in flight through its
+/// proxy until the last byte of the answer. With `retry_policy::hedge_after` the attempt that loses is cancelled: its
+/// key is refunded if nothing was written, and charged as reserved if it was.
 ///
 /// Everything happens on the executor, which must be serialised: a context run by one thread, or a strand. Awaited
 /// from elsewhere, `open` and `send` move there and back; a `reply` must be read on the client's executor. Distinct
-/// objects: safe; they may share pool, rotator and adapter. Pool, rotator and client must outlive the requests.
+/// objects: safe; they may share pool, rotator, adapter, budget and observer. Pool, rotator and client must outlive the
+/// requests.
 class client {
 public:
   using executor_type = boost::asio::any_io_executor;
@@ -187,11 +91,14 @@ public:
 
   client(executor_type const& executor, key_pool& keys, std::shared_ptr<provider::adapter const> adapter,
          client_options options, proxy_rotator* proxies = nullptr)
-      : executor_{executor}, keys_{keys}, adapter_{std::move(adapter)}, options_{std::move(options)}, proxies_{proxies},
-        http_{executor, options_.http} {}
+      : executor_{executor}, keys_{keys}, adapter_{std::move(adapter)}, options_{std::move(options)},
+        budget_{options_.budget ? options_.budget : std::make_shared<retry_budget>(options_.retry.budget)},
+        path_{executor, options_, proxies, *budget_} {}
+  client(client const&) = delete;
+  client& operator=(client const&) = delete;
 
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
-  [[nodiscard]] http::client& http_client() noexcept { return http_; }
+  [[nodiscard]] http::client& http_client() noexcept { return path_.http_client(); }
 
   /// Sends a request and completes when the head of the answer that counts is there. The target is the path below
   /// `client_options::base_url`; credentials of the caller must have been taken off, see `provider::adapter::detach`.
@@ -228,29 +135,11 @@ public:
 
 private:
   using clock = std::chrono::steady_clock;
-  using maybe_incoming = boost::system::result<http::incoming, http::failure>;
+  using task = detail::client_task;
 
+  static constexpr auto none = ~std::uint32_t{0};
   static constexpr std::size_t most_judged = 64 * 1024; ///< bytes of an error's body that are looked at
-
-  /// A request on its way through attempts.
-  struct task {
-    http::request message;
-    steady_time deadline;
-    provider::work work{};
-    unsigned attempts = 0;
-    std::vector<std::uint32_t> tried_accounts{};
-    bool pressed = false; ///< the last failure lets nobody rest: repeating it at once would only make it worse
-    std::string masked_key{};
-    std::string key_name{};
-
-    [[nodiscard]] clock::duration left() const { return std::max(deadline - clock::now(), clock::duration::zero()); }
-    [[nodiscard]] client_failure fail(error_code ec, blame who, std::optional<clock::duration> retry_after = {}) const {
-      return {ec, who, retry_after, attempts, masked_key};
-    }
-  };
-
-  /// What became of an attempt.
-  enum class next_step { pass_on, try_again };
+  static constexpr std::size_t beginning = 4096;        ///< bytes of a body that are read to see whether it comes
 
   [[nodiscard]] boost::asio::awaitable<result>
   on_own_executor(boost::asio::awaitable<result> (client::*what)(http::request), http::request message) {
@@ -288,8 +177,8 @@ private:
     }
   }
 
-  [[nodiscard]] task make_task(http::request message) const {
-    task t{std::move(message), clock::now() + options_.retry.deadline};
+  [[nodiscard]] task make_task(http::request message) {
+    task t{std::move(message), clock::now() + options_.retry.deadline, ++calls_};
     http::remove_hop_by_hop(t.message); // a caller's Connection must not name the field that the key will stand in
     auto path = std::string_view{options_.base_url.target};
     path = path.substr(0, path.find('?'));
@@ -300,29 +189,54 @@ private:
       auto const target = t.message.target();
       t.message.target(std::string{path}.append(target.data(), target.size()));
     }
+    t.began = clock::now();
+    budget_->add_request(t.began);
     return t;
   }
 
   [[nodiscard]] boost::asio::awaitable<result> pass_here(http::request message) {
     auto t = make_task(std::move(message));
-    auto answer = co_await exchange(t, nullptr);
+    if (path_.has_proxies()) {
+      if (auto const own = adapter_->credentials(t.message); !own.empty()) {
+        t.who = affinity{own.front().value.reveal()};
+      }
+    }
+    reply out;
+    auto answer = co_await path_.exchange(t, nullptr, out.proxy_, out.trace_);
     if (!answer) {
       co_return t.fail(answer.error().ec, answer.error().who);
     }
-    reply out;
+    out.proxy_name_ = out.proxy_.name();
     out.stream_ = std::move(*answer);
     out.attempts_ = t.attempts;
+    if (out.complete()) {
+      out.end();
+    }
     co_return std::move(out);
   }
 
   [[nodiscard]] boost::asio::awaitable<result> open_here(http::request message) {
     auto t = make_task(std::move(message));
+    t.most_attempts = options_.retry.max_attempts;
     t.work = adapter_->describe(t.message, t.message.body());
     t.message.set(boost::beast::http::field::accept_encoding, "identity"); // errors and costs have to be read
+    if (options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message)) {
+      auto racing = race(std::move(t));
+      co_return co_await std::move(racing);
+    }
+    co_return co_await run(t);
+  }
+
+  /// One attempt after the other, until an answer counts.
+  [[nodiscard]] boost::asio::awaitable<result> run(task& t) {
     std::optional<reply> last; // passed on if the deadline comes before a better one
     for (;;) {
+      t.began = clock::now();
       auto [ec, key] = co_await acquire(t);
       if (ec) {
+        if (last && ec == error::deadline_exceeded) {
+          co_return std::move(*last);
+        }
         co_return t.fail(ec, blame_of(ec), key.retry_after());
       }
       auto const state = co_await boost::asio::this_coro::cancellation_state;
@@ -333,10 +247,13 @@ private:
       adapter_->attach(t.message, key.secret());
       t.masked_key = key.masked_secret();
       t.key_name = key.key_name();
-      auto answer = co_await exchange(t, &key);
+      t.account = key.account_id();
+      t.who = affinity{key.key_name()};
+      reply out;
+      auto answer = co_await path_.exchange(t, &key, out.proxy_, out.trace_);
       if (!answer) {
         auto const why = answer.error();
-        if (!end_failed_attempt(t, key, why)) {
+        if (!end_failed(t, key, why) || !may_repeat()) {
           if (last && !why.written && why.ec == error::deadline_exceeded) {
             co_return std::move(*last);
           }
@@ -345,14 +262,12 @@ private:
         co_await pause(t);
         continue;
       }
-      reply out;
       out.stream_ = std::move(*answer);
-      auto const broken = co_await read_error_body(out);
+      auto const broken = co_await read_error_body(out, t);
       if (broken == boost::asio::error::operation_aborted) {
         key.settle(key.tokens());
         co_return t.fail(broken, blame::nobody);
       }
-      auto const account = key.account_id();
       auto const verdict = adapter_->judge(t.message, out.head(), out.kept_, std::chrono::system_clock::now());
       if (verdict.concurrency) {
         key.learn_concurrency(*verdict.concurrency);
@@ -360,29 +275,139 @@ private:
       out.attempts_ = t.attempts;
       out.masked_key_ = t.masked_key;
       out.key_name_ = t.key_name;
+      out.proxy_name_ = out.proxy_.name();
       if (!verdict.failure) {
+        out.good_ = true;
         out.meter_ = adapter_->meter(out.head());
-        out.meter_.feed(out.kept_);
         out.lease_ = std::move(key);
-        if (out.complete()) {
-          out.settle();
+        auto const lost = co_await read_beginning(out, t);
+        out.meter_.feed(out.kept_);
+        if (!lost) {
+          if (out.complete()) {
+            out.end();
+          }
+          co_return std::move(out);
         }
-        co_return std::move(out);
+        if (!give_back_broken(t, out, lost) || !may_repeat()) {
+          co_return t.fail(lost, blame_of(lost));
+        }
+        co_await pause(t);
+        continue;
       }
       redact(out, key.secret());
-      auto const next = end_answered_attempt(t, key, verdict);
-      auto const over = t.attempts >= options_.retry.max_attempts || t.left() == clock::duration::zero();
-      if (next == next_step::pass_on || over) {
+      if (!end_answered(t, out, key, verdict)) {
         if (broken) {
           co_return t.fail(broken, blame_of(broken)); // what came of it was enough to judge, not to pass on
         }
         co_return std::move(out);
       }
-      if (!broken) {
+      if (!broken &&
+          (out.stream_.done() || !out.proxy_)) { // no proxy is kept busy by an answer that may be thrown away
         last = std::move(out);
       }
-      t.tried_accounts.push_back(account);
+      if (t.rest && !t.pressed) {
+        co_await pause(t);
+      }
     }
+  }
+
+  // --- two attempts at once
+
+  struct rivals {
+    rivals(executor_type const& executor, task first) : wake{executor} { tasks[0] = std::move(first); }
+
+    std::array<task, 2> tasks;
+    std::array<std::optional<result>, 2> ends;
+    std::array<boost::asio::cancellation_signal, 2> stops;
+    std::exception_ptr thrown;
+    boost::asio::steady_timer wake;
+    unsigned running = 0;
+
+    [[nodiscard]] bool has_good(std::size_t i) const { return ends[i] && *ends[i] && (*ends[i])->good_; }
+    [[nodiscard]] bool decided() const { return running == 0 || has_good(0) || has_good(1); }
+  };
+
+  [[nodiscard]] boost::asio::awaitable<result> race(task t) {
+    auto const deadline = t.deadline;
+    auto const both = std::make_shared<rivals>(executor_, std::move(t));
+    start(both, 0);
+    auto const start_second = clock::now() + options_.retry.hedge_after;
+    auto cancelled = false;
+    while (!cancelled && !both->decided() && clock::now() < start_second) {
+      cancelled = co_await wait(*both, start_second);
+    }
+    auto& first = both->tasks[0];
+    auto const under_way = !cancelled && both->running == 1 && first.account != none && clock::now() < deadline;
+    if (under_way && may_repeat()) {
+      auto& second = both->tasks[1];
+      second.message = first.message;
+      second.deadline = deadline;
+      second.call = first.call;
+      second.work = first.work;
+      second.tries = first.tries;
+      second.is_hedge = true;
+      second.tried_accounts = first.tried_accounts;
+      second.tried_accounts.push_back(first.account);
+      second.barred_proxies.push_back(first.proxy);
+      start(both, 1);
+    }
+    while (!cancelled && !both->decided()) {
+      cancelled = co_await wait(*both, steady_time::max());
+    }
+    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+    for (auto& stop : both->stops) {
+      stop.emit(boost::asio::cancellation_type::terminal);
+    }
+    while (both->running > 0) { // the one that lost refers to us
+      static_cast<void>(co_await wait(*both, steady_time::max()));
+    }
+    if (both->thrown) {
+      std::rethrow_exception(both->thrown);
+    }
+    co_return outcome_of(*both, cancelled);
+  }
+
+  void start(std::shared_ptr<rivals> const& both, std::size_t i) {
+    ++both->running;
+    boost::asio::co_spawn(
+        executor_, run(both->tasks[i]),
+        boost::asio::bind_cancellation_slot(both->stops[i].slot(), [both, i](std::exception_ptr thrown, result end) {
+          --both->running;
+          if (thrown) {
+            both->thrown = thrown;
+          } else {
+            both->ends[i].emplace(std::move(end));
+          }
+          both->wake.cancel();
+        }));
+  }
+
+  /// Until something happens or the time has come. True if we are cancelled.
+  [[nodiscard]] static boost::asio::awaitable<bool> wait(rivals& both, steady_time until) {
+    both.wake.expires_at(until);
+    auto const [ec] = co_await both.wake.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    static_cast<void>(ec);
+    auto const state = co_await boost::asio::this_coro::cancellation_state;
+    co_return state.cancelled() != boost::asio::cancellation_type::none;
+  }
+
+  [[nodiscard]] static result outcome_of(rivals& both, bool cancelled) {
+    auto const attempts = both.tasks[0].attempts + both.tasks[1].attempts;
+    if (cancelled) {
+      auto out = both.tasks[0].fail(boost::asio::error::operation_aborted, blame::nobody);
+      out.attempts = attempts;
+      return out;
+    }
+    auto const answered = [&](std::size_t i) { return both.ends[i] && *both.ends[i]; };
+    std::size_t const best = both.has_good(0) ? 0 : both.has_good(1) ? 1 : answered(0) ? 0 : answered(1) ? 1 : 0;
+    auto out = std::move(*both.ends[best]);
+    if (out) {
+      out->attempts_ = attempts;
+      return out;
+    }
+    auto failure = std::move(out).error();
+    failure.attempts = attempts;
+    return failure;
   }
 
   // --- keys
@@ -398,7 +423,13 @@ private:
       if (auto untried = keys_.try_acquire(want, t.tried_accounts)) {
         co_return std::tuple{error_code{}, std::move(*untried)};
       }
+      if (t.is_hedge) {
+        co_return std::tuple{make_error_code(error::exhausted), lease{}};
+      }
       if (t.pressed) {
+        if (t.rest > t.left()) {
+          co_return std::tuple{make_error_code(error::deadline_exceeded), lease{}};
+        }
         co_await pause(t);
       }
     }
@@ -409,68 +440,87 @@ private:
     co_return co_await keys_.async_acquire(want, boost::asio::as_tuple(boost::asio::use_awaitable));
   }
 
-  /// A moment that grows with each attempt.
-  [[nodiscard]] boost::asio::awaitable<void> pause(task const& t) {
+  /// A moment that grows with each attempt, and as long as the provider wants.
+  [[nodiscard]] boost::asio::awaitable<void> pause(task& t) {
     auto const base = std::chrono::milliseconds{25} * (1U << std::min(t.attempts + 1, 6U));
+    auto const spread = std::chrono::nanoseconds{spread_(std::chrono::nanoseconds{base}.count())};
+    auto const wanted = std::exchange(t.rest, std::nullopt).value_or(clock::duration::zero());
     boost::asio::steady_timer timer{executor_};
-    timer.expires_after(
-        std::min<clock::duration>(std::chrono::nanoseconds{spread_(std::chrono::nanoseconds{base}.count())}, t.left()));
+    timer.expires_after(std::min(std::max<clock::duration>(spread, wanted), t.left()));
     auto const [ec] = co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
     static_cast<void>(ec);
   }
 
-  /// No answer came. True if the request is to be sent again.
-  [[nodiscard]] bool end_failed_attempt(task const& t, lease& key, http::failure const& why) const {
+  [[nodiscard]] bool may_repeat() noexcept { return budget_->try_spend(clock::now()); }
+
+  /// No answer came. True if the request may be sent again.
+  [[nodiscard]] bool end_failed(task const& t, lease& key, http::failure const& why) const {
     if (!why.written) {
       key.refund();
       auto const final = why.who == blame::caller || why.ec == boost::asio::error::operation_aborted ||
                          why.ec == error::certificate_rejected || why.ec == error::certificate_not_pinned ||
-                         why.ec == error::deadline_exceeded || proxies_ != nullptr;
-      return !final && t.attempts < options_.retry.max_attempts && t.left() > clock::duration::zero();
+                         why.ec == error::deadline_exceeded || path_.has_proxies();
+      return !final && !t.over();
     }
     if (why.ec == boost::asio::error::operation_aborted) {
       key.settle(key.tokens()); // it may have been carried out, and nobody will tell what it cost
       return false;
     }
     key.report(outcome::transport_error());
-    return repeatable(t.message) && t.attempts < options_.retry.max_attempts && t.left() > clock::duration::zero();
+    return repeatable(t.message) && !t.over();
   }
 
-  /// An answer came, and it is not a success.
-  [[nodiscard]] next_step end_answered_attempt(task& t, lease& key, provider::verdict const& verdict) {
+  /// An answer came, and it is not a success. True if the request is to be sent again.
+  [[nodiscard]] bool end_answered(task& t, reply& out, lease& key, provider::verdict const& verdict) {
     using kind = outcome::kind;
-    auto const& what = *verdict.failure;
-    t.pressed = what.what() == kind::concurrency_limited || what.what() == kind::overloaded;
-    if (!verdict.barred.empty()) {
-      key.bar(verdict.barred);
-      key.report(what);
-      return next_step::try_again;
+    t.rest.reset();
+    if (out.proxy_ && refuses_address(out)) {
+      key.report(outcome::rejected()); // it is not the key's
+      out.trace_.blame_for_answer(blame::proxy);
+      out.proxy_.refused_there(provider::retry_after(out.head(), std::chrono::system_clock::now()));
+      return !t.over() && may_repeat();
     }
-    switch (what.what()) {
-    case kind::rejected:
-    case kind::too_large: key.report(what); return next_step::pass_on;
-    case kind::transport_error:
-      key.report(what);
-      return repeatable(t.message) ? next_step::try_again : next_step::pass_on;
-    case kind::exhausted:
-      if (verdict.remaining.value_or(0) > 0) {
-        // Smaller requests still fit: the balance bars this one, and nobody needs to rest.
-        key.set_balance({.remaining = *verdict.remaining});
-        key.report(outcome::rejected());
-      } else if (verdict.lane_only) {
-        key.report(what.rest()    ? outcome::rate_limited(*what.rest())
-                   : what.until() ? outcome::rate_limited(*what.until())
-                                  : outcome::rate_limited());
-      } else {
-        key.report(what);
+    out.trace_.blame_for_answer(detail::blame_of_answer(verdict));
+    auto const what = verdict.failure->what();
+    t.pressed = what == kind::concurrency_limited || what == kind::overloaded;
+    if (what == kind::overloaded || what == kind::transport_error) { // nobody rests: it is for us to wait
+      t.rest = provider::retry_after(out.head(), std::chrono::system_clock::now());
+    }
+    t.tried_accounts.push_back(key.account_id());
+    auto const next = detail::end_answered(key, verdict);
+    out.good_ = next == detail::next_step::pass_on;
+    if (out.stream_.done()) {
+      out.end(); // it is over, whatever comes after it
+    }
+    if (next == detail::next_step::pass_on || t.over()) {
+      return false;
+    }
+    if (next == detail::next_step::try_again_if_repeatable) {
+      if (!repeatable(t.message) || t.rest > t.left()) {
+        return false;
       }
-      return next_step::try_again;
-    case kind::rate_limited:
-    case kind::concurrency_limited:
-    case kind::invalid_key:
-    case kind::overloaded: key.report(what); return next_step::try_again;
     }
-    return next_step::pass_on;
+    return detail::takes_key_away(verdict) || may_repeat();
+  }
+
+  [[nodiscard]] bool refuses_address(reply const& out) const {
+    return std::any_of(options_.address_refusals.begin(), options_.address_refusals.end(),
+                       [&](address_refusal const& each) {
+                         return each.status == out.status() && out.kept_.find(each.marker) != std::string::npos;
+                       });
+  }
+
+  /// A good answer broke off before anything of its body was handed out. True if the request may be sent again.
+  [[nodiscard]] bool give_back_broken(task& t, reply& out, error_code why) const {
+    if (why == boost::asio::error::operation_aborted) {
+      return false; // the reply settles what was reserved
+    }
+    out.trace_.fail(why, blame_of(why));
+    out.lease_.report(outcome::transport_error());
+    if (out.proxy_) {
+      t.suspects.push_back({std::move(out.proxy_), true});
+    }
+    return !t.over();
   }
 
   /// Whether doing it twice does no harm.
@@ -482,18 +532,16 @@ private:
            message.find("idempotency-key") != message.end();
   }
 
+  // --- answers
+
   /// The body of an error is small and decides what the error means; the rest of a large one is streamed.
-  [[nodiscard]] boost::asio::awaitable<error_code> read_error_body(reply& out) {
-    auto const status = out.status();
-    if (status < 400) {
+  [[nodiscard]] boost::asio::awaitable<error_code> read_error_body(reply& out, task const& t) {
+    if (out.status() < 400) {
       co_return error_code{};
     }
     while (!out.stream_.done() && out.kept_.size() < most_judged) {
-      auto const before = out.kept_.size();
-      out.kept_.resize(std::min(before + 4096, most_judged));
-      auto const space = boost::asio::buffer(out.kept_.data() + before, out.kept_.size() - before);
-      auto const got = co_await out.stream_.read(space);
-      out.kept_.resize(before + got.n);
+      out.stream_.set_idle_timeout(std::min(options_.idle_timeout, t.left()));
+      auto const got = co_await keep(out, most_judged);
       if (got.ec) {
         co_return got.ec;
       }
@@ -501,7 +549,27 @@ private:
         break;
       }
     }
+    out.stream_.set_idle_timeout(options_.idle_timeout);
     co_return error_code{};
+  }
+
+  /// Waits for the first bytes of the body if the request can be repeated when they do not come.
+  [[nodiscard]] boost::asio::awaitable<error_code> read_beginning(reply& out, task const& t) {
+    if (out.stream_.done() || !repeatable(t.message)) {
+      co_return error_code{};
+    }
+    auto const got = co_await keep(out, beginning);
+    co_return got.ec;
+  }
+
+  /// Reads a piece of the body, until `most` bytes are kept.
+  [[nodiscard]] static boost::asio::awaitable<http::read_result> keep(reply& out, std::size_t most) {
+    auto const before = out.kept_.size();
+    out.kept_.resize(std::min(before + beginning, most));
+    auto const space = boost::asio::buffer(out.kept_.data() + before, out.kept_.size() - before);
+    auto const got = co_await out.stream_.read(space);
+    out.kept_.resize(before + got.n);
+    co_return got;
   }
 
   /// Some providers echo the key in their errors, and the caller must not learn it.
@@ -532,91 +600,14 @@ private:
     }
   }
 
-  // --- proxies
-
-  /// One request to the origin, through as many proxies as it takes to get there.
-  [[nodiscard]] boost::asio::awaitable<maybe_incoming> exchange(task& t, lease* key) {
-    http::exchange_options how;
-    how.deadline = t.deadline;
-    how.idle_timeout = options_.idle_timeout;
-    how.resend = false; // each request that may arrive was granted by the pool
-    if (key) {
-      how.on_sent = [key] { key->mark_sent(); };
-    }
-    std::vector<std::uint32_t> tried;
-    // Tunnels that failed without proof of whose fault it was: if another proxy gets through, it was theirs.
-    std::vector<proxy_lease> suspects;
-    http::failure last{error::proxies_unavailable, blame::proxy, false};
-    for (;;) {
-      auto const attempts_left = std::max(options_.retry.max_attempts, t.attempts + 1) - t.attempts;
-      // something must be left for another proxy when this one hangs
-      how.connect_timeout = std::min(options_.connect_timeout, t.left() / (attempts_left + (proxies_ ? 1 : 0)));
-      proxy_lease proxy;
-      if (proxies_) {
-        auto next = proxies_->try_acquire(tried);
-        if (!next) {
-          co_return last;
-        }
-        proxy = std::move(*next);
-        tried.push_back(proxy.id());
-        how.via = parsed(proxy);
-        if (!how.via) {
-          co_return http::failure{error::invalid_proxy, blame::caller, false};
-        }
-      }
-      auto answer = co_await http_.open(options_.base_url, t.message, t.message.body(), how);
-      if (answer || answer.error().written) {
-        ++t.attempts;
-      }
-      if (answer) {
-        for (auto& suspect : suspects) {
-          suspect.fail();
-        }
-        proxy.succeed();
-        co_return answer;
-      }
-      auto const& why = answer.error();
-      auto const ours = why.who == blame::caller || why.ec == boost::asio::error::operation_aborted;
-      if (!proxies_ && !why.written && !ours) {
-        ++t.attempts; // a vain try to connect; through proxies their number is the bound
-      }
-      if (!proxies_ || why.written || ours) {
-        co_return answer;
-      }
-      last = why;
-      if (why.who == blame::proxy) {
-        proxy.fail();
-      } else {
-        suspects.push_back(std::move(proxy));
-      }
-      if (t.left() == clock::duration::zero()) {
-        co_return last.who == blame::proxy ? last : http::failure{error::deadline_exceeded, blame::path, false};
-      }
-    }
-  }
-
-  /// The proxy's URL is taken apart once.
-  [[nodiscard]] std::shared_ptr<http::proxy const> parsed(proxy_lease const& lease) {
-    if (lease.id() >= parsed_proxies_.size()) {
-      parsed_proxies_.resize(lease.id() + 1);
-    }
-    auto& known = parsed_proxies_[lease.id()];
-    if (!known) {
-      if (auto fresh = http::parse_proxy(lease.url())) {
-        known = std::make_shared<http::proxy const>(std::move(*fresh));
-      }
-    }
-    return known;
-  }
-
   executor_type executor_;
   key_pool& keys_;
   std::shared_ptr<provider::adapter const> adapter_;
   client_options options_;
-  proxy_rotator* proxies_;
-  http::client http_;
-  std::vector<std::shared_ptr<http::proxy const>> parsed_proxies_;
+  std::shared_ptr<retry_budget> budget_;
+  detail::client_path path_; // refers to options and budget
   detail::jitter spread_{0};
+  std::uint64_t calls_ = 0;
 };
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -79,7 +79,7 @@ enum class error {
   proxy_auth_unsupported,
   /// The proxy failed for a reason of its own (5xx, SOCKS general failure).
   proxy_failed,
-  /// Every proxy is resting, and going direct was not allowed.
+  /// Every proxy rests, is full or is not of the kind that was asked for, and going direct was not allowed.
   proxies_unavailable,
   /// The TLS connection to an `https` proxy failed for another reason than its certificate.
   proxy_tls_failed,
@@ -215,7 +215,7 @@ private:
     case error::proxy_auth_unsupported:
       return "the proxy wants an authentication that is not supported, such as Digest or NTLM";
     case error::proxy_failed: return "the proxy reports a failure of its own";
-    case error::proxies_unavailable: return "every proxy is resting";
+    case error::proxies_unavailable: return "no proxy can be used";
     case error::proxy_tls_failed: return "the TLS connection to the proxy failed";
     case error::proxy_certificate_rejected: return "the proxy's certificate is not acceptable";
     case error::origin_unreachable_via_proxy: return "the proxy cannot reach the origin";

@@ -69,8 +69,8 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(pool.ca_file.value().string() == "/etc/gateway/ca.pem");
   BOOST_TEST((pool.strategy == rondo::strategy::fill_first));
   BOOST_TEST((pool.own == gateway::own_keys::refuse));
-  BOOST_TEST(pool.max_attempts == 5U);
-  BOOST_TEST(pool.unsafe);
+  BOOST_TEST(pool.retry.max_attempts == 5U);
+  BOOST_TEST(pool.retry.unsafe);
   BOOST_TEST(pool.max_body_bytes == 1000U);
   BOOST_TEST_REQUIRE(pool.keys.size() == 4U);
   BOOST_TEST(pool.keys[0].secret.reveal() == "sk_0123456789abcdef");
@@ -104,7 +104,68 @@ BOOST_AUTO_TEST_CASE(the_smallest_configuration) {
   BOOST_TEST(out.admin.port() == 8788);
   BOOST_TEST(out.pools[0].prefix == "/");
   BOOST_TEST((out.pools[0].own == gateway::own_keys::pass));
-  BOOST_TEST(out.pools[0].deadline.count() == 30000);
+  BOOST_TEST((out.pools[0].retry.deadline == std::chrono::seconds{30}));
+}
+
+BOOST_AUTO_TEST_CASE(everything_about_proxies_and_repeats_can_be_said) {
+  auto config = good();
+  auto& pool = pool_of(config);
+  pool["proxies"] = json::array{json::object{{"url", "http://127.0.0.1:3128"},
+                                             {"tags", {{"country", "de"}, {"kind", "home"}}},
+                                             {"tier", 1},
+                                             {"requests_per_tunnel", 5},
+                                             {"tunnel_age_ms", 60000}}};
+  pool["proxy_strategy"] = "latency";
+  pool["proxy_tags"] = json::object{{"country", "de"}};
+  pool["when_no_proxy"] = "wait";
+  pool["proxy_check"] = json::object{{"target", "https://example.com/"}, {"timeout_ms", 900}};
+  pool["address_refusals"] = json::array{json::object{{"status", 429}, {"marker", "your IP"}}};
+  pool["retry"] =
+      json::object{{"hedge_ms", 250}, {"budget_percent", 10}, {"budget_floor", 3}, {"budget_window_ms", 5000}};
+  gateway::fault_list faults;
+  auto const out = gateway::parse_settings(json::serialize(config), "", faults);
+  BOOST_TEST_REQUIRE(faults.empty());
+  auto const& got = out.pools.at(0);
+  auto const& proxy = got.proxies.at(0);
+  BOOST_TEST_REQUIRE(proxy.tags.size() == 2U);
+  BOOST_TEST((proxy.tags[0] == rondo::proxy_tag{"country", "de"}));
+  BOOST_TEST(proxy.tier == 1U);
+  BOOST_TEST(proxy.requests_per_tunnel == 5U);
+  BOOST_TEST(proxy.tunnel_age.count() == 60000);
+  BOOST_TEST((got.proxy_strategy == rondo::proxy_strategy::latency));
+  BOOST_TEST(got.proxy_tags.size() == 1U);
+  BOOST_TEST((got.when_no_proxy == rondo::when_no_proxy::wait));
+  BOOST_TEST(got.proxy_check.value().target.host == "example.com");
+  BOOST_TEST(got.proxy_check.value().timeout.count() == 900);
+  BOOST_TEST(got.address_refusals.at(0).status == 429U);
+  BOOST_TEST(got.address_refusals.at(0).marker == "your IP");
+  BOOST_TEST((got.retry.hedge_after == std::chrono::milliseconds{250}));
+  BOOST_TEST(got.retry.budget.floor == 3U);
+  BOOST_TEST((got.retry.budget.share > 0.09 && got.retry.budget.share < 0.11));
+}
+
+BOOST_AUTO_TEST_CASE(without_a_word_proxies_turn_about_and_nothing_goes_direct) {
+  auto config = good();
+  pool_of(config).erase("proxy_strategy");
+  gateway::fault_list faults;
+  auto const out = gateway::parse_settings(json::serialize(config), "", faults);
+  BOOST_TEST((out.pools.at(0).proxy_strategy == rondo::proxy_strategy::round_robin));
+  BOOST_TEST((out.pools.at(0).when_no_proxy == rondo::when_no_proxy::fail));
+}
+
+BOOST_AUTO_TEST_CASE(faults_about_proxies_are_named_by_path) {
+  auto const fault = [](char const* field, json::value value, char const* path) {
+    auto config = good();
+    pool_of(config)[field] = std::move(value);
+    check_fault(config, path);
+  };
+  fault("proxy_strategy", "fill_first", "pools[0].proxy_strategy");
+  fault("proxy_tags", json::object{{"country", 1}}, "pools[0].proxy_tags");
+  fault("when_no_proxy", "hope", "pools[0].when_no_proxy");
+  fault("proxy_check", json::object{{"target", "ftp://x"}}, "pools[0].proxy_check.target");
+  fault("address_refusals", json::array{json::object{{"status", 200}}}, "pools[0].address_refusals[0].status");
+  fault("proxies", json::array{json::object{{"url", "http://h:1"}, {"tier", 16}}}, "pools[0].proxies[0].tier");
+  fault("retry", json::object{{"hedge_ms", -1}}, "pools[0].retry.hedge_ms");
 }
 
 BOOST_AUTO_TEST_CASE(unknown_fields_are_named_by_path) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "client_fixture.hpp"
 #include <rondo/client.hpp>
 #include <rondo/provider/elevenlabs.hpp>
 #include <rondo/provider/provider.hpp>
@@ -27,135 +28,6 @@ using namespace rondo::test;
 using namespace std::chrono_literals;
 using rondo::error;
 using rondo::key_status;
-
-namespace {
-
-std::string answer(int status, std::string_view body, std::string_view fields = {}) {
-  return "HTTP/1.1 " + std::to_string(status) + " Any\r\ncontent-length: " + std::to_string(body.size()) + "\r\n" +
-         std::string{fields} + "\r\n" + std::string{body};
-}
-
-constexpr std::string_view speech = R"({"text":"hello"})"; // five characters
-constexpr std::string_view invalid_key = R"({"detail":{"status":"invalid_api_key","message":"Invalid API key"}})";
-constexpr auto drop = "";
-
-/// A provider that answers each key as the test says, and a client with keys k1, k2, ... for it.
-struct client_fixture {
-  manual_clock clock;
-  asio::io_context context;
-  std::map<std::string, std::function<std::string(std::string const& request)>> behaviour;
-  std::set<std::string> broken;  ///< keys whose connection ends after the answer
-  std::vector<std::string> seen; ///< the key of each request that arrived
-  scripted_server server{context, [this](peer& p) { return serve(p); }};
-  rondo::key_pool keys{context.get_executor(), {.cooldown = 60s, .clock = &clock, .seed = 1}};
-  rondo::proxy_rotator proxies{{.clock = &clock, .seed = 1}};
-  std::optional<rondo::client> client;
-
-  ~client_fixture() {
-    client.reset();
-    server.close();
-    context.restart();
-    context.run();
-  }
-
-  asio::awaitable<void> serve(peer& p) {
-    for (;;) {
-      auto const request = co_await p.read_request();
-      auto const field = request.find("xi-api-key: ");
-      auto const key = field == std::string::npos ? std::string{}
-                                                  : request.substr(field + 12, request.find('\r', field) - field - 12);
-      seen.push_back(key);
-      auto const what = behaviour.find(key);
-      auto const reply =
-          what == behaviour.end() ? answer(200, "audio", "character-cost: 5\r\n") : what->second(request);
-      if (reply == drop) {
-        co_return;
-      }
-      co_await p.write(reply);
-      if (broken.contains(key)) {
-        p.close();
-        co_return;
-      }
-    }
-  }
-
-  void add(std::string name, rondo::limits const& l = {.quota = 1000}, std::string account = {}) {
-    auto const secret = "secret-" + name;
-    keys.add({.name = std::move(name), .secret = rondo::secret{secret}, .account = std::move(account), .limits = l});
-  }
-  void answers(std::string const& key, std::string reply) {
-    behaviour["secret-" + key] = [reply = std::move(reply)](std::string const&) { return reply; };
-  }
-
-  void make_client(rondo::retry_policy retry = {}, bool through_proxies = false) {
-    rondo::client_options o;
-    o.base_url = rondo::http::parse_url("http://127.0.0.1:" + std::to_string(server.port()) + "/").value();
-    o.retry = retry;
-    client.emplace(context.get_executor(), keys, rondo::provider::make("elevenlabs"), std::move(o),
-                   through_proxies ? &proxies : nullptr);
-  }
-
-  static rondo::http::request post(std::string_view target = "/v1/text-to-speech/voice") {
-    rondo::http::request r{rondo::http::beast_http::verb::post, {target.data(), target.size()}, 11};
-    r.set("content-type", "application/json");
-    r.body() = speech;
-    return r;
-  }
-
-  struct outcome {
-    unsigned status = 0;
-    std::string fields;
-    std::string body;
-    unsigned attempts = 0;
-    std::string key;
-    rondo::client_failure failure;
-  };
-
-  asio::awaitable<void> exchange(rondo::http::request message, std::optional<outcome>& out) {
-    auto got = co_await client->open(std::move(message));
-    outcome result;
-    if (!got) {
-      result.failure = got.error();
-      result.attempts = got.error().attempts;
-    } else {
-      result.status = got->status();
-      result.attempts = got->attempts();
-      result.key = got->key_name();
-      for (auto const& field : got->head()) {
-        result.fields.append(field.name_string()).append(": ").append(field.value()).append("\n");
-      }
-      char piece[64];
-      for (;;) {
-        auto const read = co_await got->read(asio::buffer(piece));
-        result.failure.ec = read.ec;
-        if (read.n == 0) {
-          break;
-        }
-        result.body.append(piece, read.n);
-      }
-    }
-    out = std::move(result);
-  }
-
-  outcome send(rondo::http::request message) {
-    std::optional<outcome> out;
-    asio::co_spawn(context, exchange(std::move(message), out), [](std::exception_ptr e) {
-      if (e) {
-        std::rethrow_exception(e);
-      }
-    });
-    context.restart();
-    while (!out && context.run_one() > 0) {
-    }
-    BOOST_TEST_REQUIRE(out.has_value());
-    BOOST_TEST(out->failure.masked_key.find("secret-k") == std::string::npos);
-    return std::move(*out);
-  }
-
-  rondo::key_state state(std::string_view name) const { return *keys.snapshot().find(name); }
-};
-
-} // namespace
 
 BOOST_FIXTURE_TEST_SUITE(rotating_client, client_fixture)
 
@@ -483,30 +355,6 @@ BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_while_waiting_leaves_the_line) {
 }
 
 // --- proxies
-
-namespace {
-/// A proxy that opens a tunnel and is itself the origin at its end, or fails as told.
-struct scripted_proxy {
-  scripted_proxy(client_fixture& f, std::string reply)
-      : server{f.context, [&f, reply = std::move(reply)](peer& p) { return serve(f, p, reply); }} {
-    auto const url = "http://user:password@127.0.0.1:" + std::to_string(server.port());
-    name = "proxy" + std::to_string(server.port());
-    f.proxies.add({.name = name, .url = rondo::secret{url}});
-  }
-  static asio::awaitable<void> serve(client_fixture& f, peer& p, std::string reply) {
-    auto const connect = co_await p.read_until("\r\n\r\n");
-    BOOST_TEST(connect.starts_with("CONNECT 127.0.0.1:"));
-    BOOST_TEST(connect.find("secret-k") == std::string::npos);
-    if (reply != drop) {
-      co_await p.write(reply);
-      co_await f.serve(p);
-    }
-  }
-  scripted_server server;
-  std::string name;
-};
-constexpr auto tunnel = "HTTP/1.1 200 Connection established\r\n\r\n";
-} // namespace
 
 BOOST_AUTO_TEST_CASE(a_bad_proxy_costs_neither_the_key_nor_an_attempt) {
   add("k1");

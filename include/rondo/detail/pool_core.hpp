@@ -343,6 +343,7 @@ private:
     return needs.intersects(capability_set::from_bits(barred.load()));
   }
 
+protected:
   [[nodiscard]] static lane_table* table_of(lane const& l) noexcept {
     return l.table.load(); // pairs with lanes::table_of()
   }
@@ -355,6 +356,7 @@ private:
     }
   }
 
+private:
   [[nodiscard]] bool take(demand const& want, grant& out, lazy_now& now, manners const& how, bool& disturbed) noexcept {
     run_due(table_, now, disturbed);
     if (auto const rest = want.in->cool_until.load(); rest != 0 && now() < rest) [[unlikely]] {
@@ -374,6 +376,9 @@ private:
     };
     return turn.pick(strategy_.load(), {table_, lane ? &lane->slots : nullptr}, want.affinity, want.tokens, one);
   }
+
+protected:
+  // a front that picks slots itself takes them so
 
   [[nodiscard]] bool take_from(slot_type& s, lane_table* lane, demand const& want, grant& out, lazy_now& now,
                                on_refusal refused, bool& disturbed, bool& contended) noexcept {
@@ -412,6 +417,7 @@ private:
     return true;
   }
 
+private:
   enum class answer : std::uint8_t { taken, refused, unclear };
 
   /// Nobody waits, nothing is due, and the next slot in turn is free, or none is: in as few instructions as it takes.

@@ -51,6 +51,9 @@ public:
   /// Whether the request went over a connection that had served another before.
   [[nodiscard]] bool reused() const noexcept { return reused_; }
 
+  /// Replaces `exchange_options::idle_timeout` for the reads to come.
+  void set_idle_timeout(std::chrono::steady_clock::duration most) noexcept { idle_timeout_ = most; }
+
   /// Reads the next piece of the body.
   ///
   /// Preconditions: `space` is not empty; no other read is under way.
