@@ -213,9 +213,9 @@ public:
     if (auto& doubts = records_[g.from->index].doubts; doubts.load() != 0) {
       doubts.store(0);
     }
-    auto const well = end_probation(*g.from, table(), g.what, g.taken);
+    auto const well = end_probation(*g.from, table(), g.what.probe, g.taken);
     if (g.from_lane) {
-      auto const well_there = end_probation(*g.from_lane, lane_slots(g), g.what_of_lane, g.taken);
+      auto const well_there = end_probation(*g.from_lane, lane_slots(g), g.probes_lane, g.taken);
       if (well || well_there) {
         health_changed();
       }
@@ -236,7 +236,7 @@ public:
     if (g.from_lane) { // what follows concerns the proxy, not its way to one origin
       auto& t = lane_slots(g);
       auto& s = *std::exchange(g.from_lane, nullptr);
-      if ((t.end_lease(s, g.what_of_lane) & gate::parked) != 0) {
+      if ((t.end_lease(s, g.what_of_lane()) & gate::parked) != 0) {
         t.reconsider(s, now());
       }
     }
@@ -514,13 +514,13 @@ private:
   }
 
   /// True if the slot is well again.
-  bool end_probation(slot_type& s, table_type& t, claim& c, tick taken) {
+  bool end_probation(slot_type& s, table_type& t, bool& probes, tick taken) {
     if ((s.gate.load() & gate::probation) == 0) {
       return false;
     }
     auto const cool = s.cool_until.load();
     auto const well = cool != 0 && taken >= cool && t.restore(s, cool);
-    if (std::exchange(c.probe, false)) {
+    if (std::exchange(probes, false)) {
       s.gate.fetch_and(~gate::probing);
     }
     if ((s.gate.load() & gate::parked) != 0) {
