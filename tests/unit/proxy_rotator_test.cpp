@@ -224,7 +224,8 @@ BOOST_AUTO_TEST_CASE(who_is_refused_by_one_origin_serves_the_others) {
   proxies.try_acquire({.origin = "one"})->refused_there();
   BOOST_TEST(next({.origin = "one"}) == "b");
   BOOST_TEST(next({.origin = "one"}) == "b");
-  BOOST_TEST(next({.origin = "two"}) + next({.origin = "two"}) == "ab");
+  BOOST_TEST(next({.origin = "two"}) == "a");
+  BOOST_TEST(next({.origin = "two"}) == "b");
   BOOST_TEST(next(2).find('a') != std::string::npos);
   clock.advance(5500ms);
   auto probe = proxies.try_acquire({.origin = "one"});
