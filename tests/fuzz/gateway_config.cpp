@@ -49,9 +49,9 @@ void check_pool(gateway::pool_settings const& pool) {
          "no key crosses a network in clear");
   expect(!pool.base_url.host.empty() && pool.base_url.port != 0, "there is a place to send requests to");
   expect(is_time(pool.cooldown) && is_time(pool.refresh, 0ms) && is_time(pool.connect) && is_time(pool.idle) &&
-             is_time(pool.deadline),
+             is_time(pool.retry.deadline),
          "times are within a day");
-  expect(pool.max_attempts >= 1 && pool.max_attempts <= 1000, "something is tried");
+  expect(pool.retry.max_attempts >= 1 && pool.retry.max_attempts <= 1000, "something is tried");
   for (auto const& key : pool.keys) {
     auto const text = key.secret.reveal();
     expect((key.from == gateway::key_entry::kind::single) == !text.empty(), "a single key has a secret");

@@ -319,6 +319,32 @@ BOOST_AUTO_TEST_CASE(an_origin_is_counted_through_all_proxies) {
   BOOST_TEST(client->idle_connections() == 1); // the first had to go
 }
 
+BOOST_AUTO_TEST_CASE(who_waits_in_two_lines_keeps_his_turn) {
+  for (auto const dies : {false, true}) {
+    arrived.clear();
+    ended.clear();
+    gates.clear();
+    rondo::http::client_options options;
+    options.max_per_origin = 1;
+    options.max_per_proxy = 1;
+    use_client(options);
+    scripted_server proxy{context, tunnel()};
+    auto const to = url_of("http", "127.0.0.1", 1001);
+    auto const one = through("http://a:x@", proxy.port());
+    start(to, "/a", one);
+    until_arrived(1);
+    start(to, "/b", through("http://b:x@", proxy.port()));
+    start(to, "/c", one); // comes first in the line of its proxy, but not in that of the origin
+    settle();
+    broken["/a"] = dies;
+    for (auto const* const target : {"/a", "/b", "/c"}) {
+      open_gate(target);
+    }
+    until([&] { return ended.size() == 3; });
+    BOOST_TEST(arrived == (strings{"/a", "/b", "/c"}));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_replacement_of_a_stale_connection_needs_no_place_of_its_own) {
   limit_origin(1);
   auto closed = false;

@@ -13,6 +13,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/buffer_body.hpp>
@@ -119,6 +120,9 @@ public:
       auto const step = layer->read(space);
       n = step.n;
       ec = step.ec;
+      if (n > 0 && holds_on()) {
+        co_await asio::post(socket.get_executor(), asio::use_awaitable);
+      }
       if (!ec && step.what != tls_step::kind::done) {
         std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
       }
@@ -136,6 +140,9 @@ public:
         std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
       } else if (auto const step = layer->write(bytes); step.what == tls_step::kind::done) {
         n = step.n;
+        if (holds_on()) {
+          co_await asio::post(socket.get_executor(), asio::use_awaitable);
+        }
       } else {
         ec = step.ec;
         if (!ec) {
@@ -177,6 +184,12 @@ public:
     }
   }
 
+  /// Whether others should have their turn: a peer that is faster than we are never makes us wait.
+  [[nodiscard]] bool holds_on() noexcept {
+    turns = (turns + 1) % 16;
+    return turns == 0;
+  }
+
   [[nodiscard]] static tcp::socket::wait_type wait_for(tls_step const& step) noexcept {
     return step.what == tls_step::kind::wants_read ? tcp::socket::wait_read : tcp::socket::wait_write;
   }
@@ -201,6 +214,8 @@ public:
   steady_time idle_until = steady_time::max();
   std::uint32_t served = 0;
   std::uint32_t most_served = 0; ///< 0 = no limit
+
+  unsigned turns = 0; ///< steps of TLS without a wait
 
   // of the exchange under way
   std::size_t head_bytes = 0; ///< of all heads of the answer, informational ones included

@@ -53,11 +53,13 @@ public:
 
   [[nodiscard]] tls_step handshake() noexcept {
     ERR_clear_error();
+    errno = 0;
     return judge(SSL_do_handshake(ssl_.get()), 0);
   }
 
   [[nodiscard]] tls_step read(asio::mutable_buffer space) noexcept {
     ERR_clear_error();
+    errno = 0;
     std::size_t n = 0;
     auto const result = SSL_read_ex(ssl_.get(), space.data(), space.size(), &n);
     return judge(result, n);
@@ -65,6 +67,7 @@ public:
 
   [[nodiscard]] tls_step write(asio::const_buffer bytes) noexcept {
     ERR_clear_error();
+    errno = 0;
     std::size_t n = 0;
     auto const result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n);
     return judge(result, n);
@@ -125,7 +128,6 @@ private:
                                  : ::recv(self.socket_->native_handle(), to, size, 0);
     *n = got > 0 ? static_cast<std::size_t>(got) : 0;
     if (got == 0) {
-      errno = 0;
       BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
     } else if (got < 0 && is_retry(errno)) {
       BIO_set_retry_read(bio);

@@ -71,6 +71,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::resolve(connection& c, std::
 /// Connects to one of the addresses, which are tried beside each other where the first does not answer (RFC 8305).
 RONDO_DECL asio::awaitable<error_code> client_core::connect(connection& c, std::vector<tcp::endpoint> const& to) {
   error_code ec;
+  c.socket.close(ec);
   if (to.size() == 1) {
     open_socket(c.socket, to.front(), ec);
     if (!ec) {

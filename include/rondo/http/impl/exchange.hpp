@@ -17,6 +17,7 @@
 #include <exception>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -301,19 +302,20 @@ inline void prepare_request(outgoing& out, url const& to, request_head const& he
 }
 
 RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const& to, request_head const& head,
-                                                                       body_view body, exchange_options const& options,
+                                                                       body_view body, exchange_options const& wanted,
                                                                        std::uint64_t max_body) {
   auto const self = shared_from_this();
+  std::optional<exchange_options> sooner;
+  if (wanted.complete_by < wanted.deadline) {
+    sooner = wanted;
+    sooner->deadline = wanted.complete_by;
+  }
+  auto const& options = sooner ? *sooner : wanted;
   auto const target = head.target().empty() ? std::string_view{to.target}
                                             : std::string_view{head.target().data(), head.target().size()};
   auto const* const via = options.via.get();
   if (auto const refused = check_exchange(to, head, target, via); refused) {
     co_return fail(refused);
-  }
-  if (options.complete_by < options.deadline) {
-    auto sooner = options;
-    sooner.deadline = options.complete_by;
-    co_return co_await open(to, head, body, sooner, max_body);
   }
   auto const now = std::chrono::steady_clock::now();
   if (now >= options.deadline) {
