@@ -33,7 +33,7 @@ bool names_one(boost::json::value const& value) {
          });
 }
 
-bool is_time(std::chrono::milliseconds time, std::chrono::milliseconds least = 1ms) {
+bool is_time(std::chrono::steady_clock::duration time, std::chrono::steady_clock::duration least = 1ms) {
   return time >= least && time <= 24h;
 }
 
