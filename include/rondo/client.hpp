@@ -140,6 +140,7 @@ private:
   static constexpr auto none = ~std::uint32_t{0};
   static constexpr std::size_t most_judged = 64 * 1024; ///< bytes of an error's body that are looked at
   static constexpr std::size_t beginning = 4096;        ///< bytes of a body that are read to see whether it comes
+  static constexpr std::size_t first_piece = 16 * 1024; ///< room for a body of unknown length
 
   [[nodiscard]] boost::asio::awaitable<result>
   on_own_executor(boost::asio::awaitable<result> (client::*what)(http::request), http::request message) {
@@ -156,25 +157,28 @@ private:
     if (!opened) {
       throw client_error{std::move(opened).error()};
     }
-    auto answer = std::move(*opened);
+    auto& answer = *opened;
+    auto const most = options_.http.max_response;
     http::response whole;
-    whole.base() = answer.head();
-    std::string piece(16 * 1024, '\0');
-    for (;;) {
-      auto const space = boost::asio::buffer(piece);
-      auto const got = co_await answer.read(space);
-      auto ec = got.ec;
-      if (!ec && whole.body().size() + got.n > options_.http.max_response) {
-        ec = error::response_too_large;
+    whole.base() = std::move(answer.stream_.head());
+    auto& body = whole.body();
+    std::size_t size = 0;
+    while (!answer.complete()) {
+      if (size == body.size()) {
+        auto const promised = size == 0 ? answer.stream_.content_length() : std::nullopt;
+        auto const wanted = promised ? std::min(*promised, most) : std::max<std::uint64_t>(2 * size, first_piece);
+        body.resize(static_cast<std::size_t>(std::max<std::uint64_t>(wanted, 1)));
       }
+      auto const space = boost::asio::buffer(body) + size;
+      auto const got = co_await answer.read(space);
+      size += got.n;
+      auto const ec = !got.ec && size > most ? make_error_code(error::response_too_large) : got.ec;
       if (ec) {
         throw client_error{{ec, blame_of(ec), {}, answer.attempts(), answer.masked_key()}};
       }
-      if (got.n == 0) {
-        co_return whole;
-      }
-      whole.body().append(piece, 0, got.n);
     }
+    body.resize(size);
+    co_return whole;
   }
 
   [[nodiscard]] task make_task(http::request message) {
