@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rondo/detail/attempt_trace.hpp>
+#include <rondo/detail/config.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/exchange.hpp>
 #include <rondo/http/incoming.hpp>
@@ -64,30 +65,7 @@ public:
   [[nodiscard]] bool complete() const noexcept { return offset_ == kept_.size() && stream_.done(); }
 
   /// Reads the next piece of the body: as `http::incoming::read`, with the same completion, cancellation and errors.
-  [[nodiscard]] boost::asio::awaitable<http::read_result> read(boost::asio::mutable_buffer space) {
-    if (offset_ < kept_.size()) {
-      auto const n = std::min(space.size(), kept_.size() - offset_);
-      std::memcpy(space.data(), kept_.data() + offset_, n);
-      offset_ += n;
-      if (complete()) {
-        end();
-      }
-      co_return http::read_result{{}, n};
-    }
-    if (stream_.done()) {
-      end();
-      co_return http::read_result{};
-    }
-    auto const got = co_await stream_.read(space);
-    meter_.feed({static_cast<char const*>(space.data()), got.n});
-    if (got.ec) {
-      trace_.fail(got.ec, blame_of(got.ec));
-    }
-    if (got.ec || got.n == 0 || stream_.done()) {
-      end();
-    }
-    co_return got;
-  }
+  [[nodiscard]] boost::asio::awaitable<http::read_result> read(boost::asio::mutable_buffer space);
 
 private:
   friend class client;
@@ -116,3 +94,7 @@ private:
 };
 
 } // namespace rondo
+
+#ifndef RONDO_SEPARATE_COMPILATION
+#include <rondo/impl/reply.hpp>
+#endif

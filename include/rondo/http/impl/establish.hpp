@@ -19,6 +19,12 @@
 
 namespace rondo::http::detail {
 
+// g++ 12 takes the memory of coroutine frames, which Asio recycles, for freed by the wrong function
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 // No local types or lambdas in the coroutines of this file: g++ 12 warns of them when the functions are not inline.
 
 /// A name resolution that may outlive the wait for it.
@@ -297,5 +303,9 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
   c.most_served = via != nullptr ? via->requests_per_tunnel : 0;
   co_return failure{};
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 } // namespace rondo::http::detail

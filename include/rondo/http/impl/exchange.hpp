@@ -23,6 +23,12 @@
 
 namespace rondo::http::detail {
 
+// g++ 12 takes the memory of coroutine frames, which Asio recycles, for freed by the wrong function
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 /// Appends the next piece of a streamed body to the block, framed.
 RONDO_DECL asio::awaitable<error_code> client_core::append_piece(connection& c, outgoing& out) {
   constexpr std::size_t frame = 6; // "4000\r\n"
@@ -411,5 +417,9 @@ RONDO_DECL asio::awaitable<client_core::send_result> client_core::send(url const
   body.resize(size);
   co_return whole;
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 } // namespace rondo::http::detail
