@@ -37,3 +37,15 @@ function(rondo_program target)
   target_link_libraries(${target} PRIVATE rondo rondo_build_settings)
   target_precompile_headers(${target} REUSE_FROM rondo_pch)
 endfunction()
+
+# The bodies of the library, compiled once for all programs that need them: the other mode, with everything inline, is
+# tried by examples/quickstart and by the tests of the package.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/rondo_bodies.cpp CONTENT "#include <rondo/src.hpp>\n")
+add_library(rondo_bodies OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/rondo_bodies.cpp)
+rondo_program(rondo_bodies)
+target_compile_definitions(rondo_bodies PRIVATE RONDO_SEPARATE_COMPILATION)
+
+function(rondo_share_bodies target)
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:rondo_bodies>)
+  target_compile_definitions(${target} PRIVATE RONDO_SEPARATE_COMPILATION)
+endfunction()
