@@ -153,6 +153,29 @@ std::filesystem::path take_file(json_fields& in, std::string_view name, std::fil
   return file ? folder / *file : std::filesystem::path{};
 }
 
+rondo::http::tls_options take_trust(json_fields& in, std::filesystem::path const& folder) {
+  rondo::http::tls_options out;
+  out.ca_file = take_file(in, "ca_file", folder).string();
+  out.certificate_file = take_file(in, "certificate_file", folder).string();
+  out.key_file = take_file(in, "key_file", folder).string();
+  if (in.has("key_file") && !in.has("certificate_file")) {
+    in.fault("key_file", "needs a certificate_file");
+  }
+  out.crl_file = take_file(in, "crl_file", folder).string();
+  auto const* const pins = in.list("pins");
+  if (pins != nullptr && pins->empty()) {
+    in.fault("pins", "must name at least one"); // a list that lost its pins must not mean any key
+  }
+  for (std::size_t i = 0; pins != nullptr && i != pins->size(); ++i) {
+    if (auto const* const pin = (*pins)[i].if_string()) {
+      out.pins.emplace_back(std::string_view{*pin});
+    } else {
+      in.fault(at("pins", i), "must be a string");
+    }
+  }
+  return out;
+}
+
 key_entry take_key(json::value const& value, std::string path, std::filesystem::path const& folder,
                    fault_list& faults) {
   key_entry out;
@@ -423,9 +446,8 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.provider = take_provider(in, faults);
   out.allow_plaintext = in.flag("allow_plaintext", false);
   out.base_url = take_base_url(in, out.allow_plaintext);
-  if (in.has("ca_file")) {
-    out.ca_file = take_file(in, "ca_file", folder);
-  }
+  out.trust = take_trust(in, folder);
+  out.proxy_trust.ca_file = take_file(in, "proxy_ca_file", folder).string();
   out.strategy = take_one_of(in, "strategy", rondo::strategies, out.strategy);
   out.limits = take_limits(in, "limits", faults);
   auto const* const keys = in.list("keys");

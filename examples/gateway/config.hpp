@@ -4,6 +4,7 @@
 #include "json_fields.hpp"
 #include <rondo/client_options.hpp>
 #include <rondo/clock.hpp>
+#include <rondo/http/tls.hpp>
 #include <rondo/http/url.hpp>
 #include <rondo/limits.hpp>
 #include <rondo/provider/generic.hpp>
@@ -94,7 +95,8 @@ struct pool_settings {
   provider_settings provider;
   rondo::http::url base_url;
   bool allow_plaintext = false;
-  std::optional<std::filesystem::path> ca_file;
+  rondo::http::tls_options trust;       ///< whom to take for the provider, and who the gateway is to it
+  rondo::http::tls_options proxy_trust; ///< whom to take for an https proxy
   rondo::strategy strategy = rondo::strategy::round_robin;
   std::vector<key_entry> keys;
   limit_settings limits;

@@ -17,7 +17,8 @@ namespace gateway {
 struct pool_plan {
   pool_settings settings;
   loaded_keys keys;
-  std::shared_ptr<boost::asio::ssl::context> tls;
+  std::shared_ptr<boost::asio::ssl::context> tls;       ///< null for a provider without TLS
+  std::shared_ptr<boost::asio::ssl::context> proxy_tls; ///< null: the system's authorities
 };
 
 /// A configuration that can be run.

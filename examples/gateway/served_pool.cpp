@@ -235,6 +235,7 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->provider = make_adapter(settings.provider);
   out->client.base_url = settings.base_url;
   out->client.http.tls = plan.tls;
+  out->client.http.proxy_tls = plan.proxy_tls;
   out->client.http.allow_plaintext = settings.allow_plaintext;
   out->client.http.max_idle = settings.max_idle_connections;
   out->client.http.idle_limit = settings.idle_connection_limit;

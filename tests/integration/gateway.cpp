@@ -719,6 +719,34 @@ BOOST_AUTO_TEST_CASE(a_configuration_is_checked_without_running) {
   BOOST_TEST(said.find("secret") == said.npos);
 }
 
+BOOST_AUTO_TEST_CASE(the_file_or_pin_that_cannot_be_trusted_is_named) {
+  temporary_directory files;
+  files.write("empty.pem", "");
+  auto const pin = [](char letter) { return std::string(43, letter) + "="; };
+  auto const fault = [&](char const* field, json::value value, std::string const& place) {
+    auto config = gateway_config(1, keys({"k1"}));
+    pool_of(config)["base_url"] = "https://127.0.0.1:1";
+    pool_of(config)["pins"] = json::array{"sha256//" + pin('A')};
+    pool_of(config)[field] = std::move(value);
+    files.write("output", "");
+    process p{{.arguments = {RONDO_GATEWAY, "--config", files.write("c.json", json::serialize(config)), "--check"},
+               .output = (files.path() / "output").string(),
+               .environment = {},
+               .directory = {}}};
+    BOOST_TEST(p.wait() == (place.empty() ? 0 : 2));
+    auto const said = files.read("output");
+    BOOST_TEST(said.substr(0, said.find(':')) == place);
+    BOOST_TEST(std::count(said.begin(), said.end(), '\n') == (place.empty() ? 0 : 1));
+  };
+  fault("prefix", "/", "");
+  for (auto const* const field : {"ca_file", "certificate_file", "crl_file", "proxy_ca_file"}) {
+    fault(field, "missing.pem", "pools[0]." + std::string{field});
+    fault(field, "empty.pem", "pools[0]." + std::string{field});
+  }
+  fault("key_file", "missing.pem", "pools[0].key_file"); // without a certificate: asked for before any file is
+  fault("pins", json::array{pin('A'), "too short"}, "pools[0].pins[1]");
+}
+
 BOOST_AUTO_TEST_CASE(keys_from_everywhere) {
   provider_program provider{{{"keys", keys({"env1", "env2", "dot1", "dot2", "csv"})}}};
   temporary_directory files;

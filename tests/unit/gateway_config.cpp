@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(out.listen.address().to_string() == "127.0.0.1");
   auto const& pool = out.pools.at(0);
   BOOST_TEST(pool.base_url.port == 9443);
-  BOOST_TEST(pool.ca_file.value().string() == "/etc/gateway/ca.pem");
+  BOOST_TEST(pool.trust.ca_file == "/etc/gateway/ca.pem");
   BOOST_TEST((pool.strategy == rondo::strategy::fill_first));
   BOOST_TEST((pool.own == gateway::own_keys::refuse));
   BOOST_TEST(pool.retry.max_attempts == 5U);
@@ -254,6 +254,46 @@ BOOST_AUTO_TEST_CASE(a_key_crosses_no_network_in_clear_by_accident) {
     pool_of(config)["base_url"] = bad;
     check_fault(config, "pools[0].base_url");
   }
+}
+
+BOOST_AUTO_TEST_CASE(whom_to_trust_and_who_to_be) {
+  auto config = good();
+  auto& pool = pool_of(config);
+  pool["certificate_file"] = "own.pem";
+  pool["key_file"] = "/keys/own.pem";
+  pool["crl_file"] = "revoked.pem";
+  pool["pins"] = json::array{"sha256//a", "b"};
+  pool["proxy_ca_file"] = "proxies.pem";
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "/etc/gateway", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& got = out.pools[0];
+  BOOST_TEST(got.trust.ca_file == "/etc/gateway/ca.pem");
+  BOOST_TEST(got.trust.certificate_file == "/etc/gateway/own.pem");
+  BOOST_TEST(got.trust.key_file == "/keys/own.pem");
+  BOOST_TEST(got.trust.crl_file == "/etc/gateway/revoked.pem");
+  BOOST_TEST(got.trust.pins == (std::vector<std::string>{"sha256//a", "b"}), boost::test_tools::per_element());
+  BOOST_TEST(got.proxy_trust.ca_file == "/etc/gateway/proxies.pem");
+  pool.erase("ca_file");
+  BOOST_TEST(gateway::parse_settings(json::serialize(config), "/etc", none).pools[0].trust.ca_file.empty());
+
+  for (auto const* const field : {"ca_file", "certificate_file", "key_file", "crl_file", "proxy_ca_file"}) {
+    for (json::value const& wrong : {json::value{1}, json::value{""}, json::value{json::array{"a.pem"}}}) {
+      auto broken = config;
+      pool_of(broken)[field] = wrong;
+      check_fault(broken, "pools[0]." + std::string{field});
+    }
+  }
+  auto broken = config;
+  pool_of(broken).erase("certificate_file");
+  check_fault(broken, "pools[0].key_file");
+  broken = config;
+  pool_of(broken)["pins"] = "b";
+  check_fault(broken, "pools[0].pins");
+  pool_of(broken)["pins"] = json::array{};
+  check_fault(broken, "pools[0].pins");
+  pool_of(broken)["pins"] = json::array{"b", 2};
+  check_fault(broken, "pools[0].pins[1]");
 }
 
 BOOST_AUTO_TEST_CASE(a_key_entry_is_of_one_kind) {
