@@ -473,8 +473,12 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   take_retry(in, out.retry, faults);
   if (auto const* const connections = in.any("connections")) {
     json_fields fields{*connections, in.path("connections"), faults};
-    out.max_idle_connections = static_cast<std::size_t>(
-        fields.integer("max_idle", static_cast<std::int64_t>(out.max_idle_connections), 0, 100'000));
+    auto const most = [&fields](std::string_view name, std::size_t& value) {
+      value = static_cast<std::size_t>(fields.integer(name, static_cast<std::int64_t>(value), 0, 100'000));
+    };
+    most("max_idle", out.max_idle_connections);
+    most("max_per_origin", out.max_per_origin);
+    most("max_per_proxy", out.max_per_proxy);
     out.idle_connection_limit = take_time(fields, "idle_ms", out.idle_connection_limit, 1, day_ms);
     out.connection_max_age = take_time(fields, "max_age_ms", out.connection_max_age, 1, day_ms);
     fields.finish();

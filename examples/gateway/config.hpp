@@ -116,6 +116,8 @@ struct pool_settings {
   rondo::retry_policy retry;
   std::size_t max_body_bytes = 10U << 20U;
   std::size_t max_idle_connections = 256;     ///< kept to the provider, for each thread
+  std::size_t max_per_origin = 0;             ///< connections to the provider, for each thread; 0 = no limit
+  std::size_t max_per_proxy = 0;              ///< connections through one proxy, for each thread; 0 = no limit
   milliseconds idle_connection_limit{45'000}; ///< how long each is kept
   milliseconds connection_max_age{600'000};   ///< of a connection, or tunnel, that takes a new request
 };

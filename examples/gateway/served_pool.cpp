@@ -238,6 +238,8 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->client.http.proxy_tls = plan.proxy_tls;
   out->client.http.allow_plaintext = settings.allow_plaintext;
   out->client.http.max_idle = settings.max_idle_connections;
+  out->client.http.max_per_origin = settings.max_per_origin;
+  out->client.http.max_per_proxy = settings.max_per_proxy;
   out->client.http.idle_limit = settings.idle_connection_limit;
   out->client.http.max_age = settings.connection_max_age;
   out->client.retry = settings.retry;

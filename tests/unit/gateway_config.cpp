@@ -406,7 +406,8 @@ BOOST_AUTO_TEST_CASE(proxies) {
 
 BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
   auto config = good();
-  pool_of(config)["connections"] = {{"max_idle", 3}, {"idle_ms", 4}, {"max_age_ms", 5}};
+  pool_of(config)["connections"] = {
+      {"max_idle", 3}, {"idle_ms", 4}, {"max_age_ms", 5}, {"max_per_origin", 8}, {"max_per_proxy", 9}};
   pool_of(config)["proxy_cooldown_ms"] = 6;
   pool_of(config)["proxy_most_cooldown_ms"] = 7;
   gateway::fault_list none;
@@ -414,10 +415,19 @@ BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
   BOOST_TEST_REQUIRE(none.empty());
   auto const& pool = out.pools[0];
   BOOST_TEST(pool.max_idle_connections == 3U);
+  BOOST_TEST(pool.max_per_origin == 8U);
+  BOOST_TEST(pool.max_per_proxy == 9U);
   BOOST_TEST(pool.idle_connection_limit.count() == 4);
   BOOST_TEST(pool.connection_max_age.count() == 5);
   BOOST_TEST(pool.proxy_cooldown.count() == 6);
   BOOST_TEST(pool.proxy_most_cooldown.count() == 7);
+  for (auto const* const field : {"max_idle", "max_per_origin", "max_per_proxy"}) {
+    for (json::value const& wrong : {json::value{"3"}, json::value{-1}, json::value{100'001}, json::value{nullptr}}) {
+      auto broken = config;
+      pool_of(broken)["connections"].as_object()[field] = wrong;
+      check_fault(broken, "pools[0].connections." + std::string{field});
+    }
+  }
   pool_of(config)["connections"].as_object()["max"] = 1;
   check_fault(config, "pools[0].connections.max");
 }
