@@ -201,6 +201,7 @@ private:
       if (auto fresh = http::parse_proxy(lease.url())) {
         fresh->requests_per_tunnel = lease.requests_per_tunnel();
         fresh->tunnel_age = lease.tunnel_age();
+        fresh->login = lease.login_when_asked() ? http::proxy_login::when_asked : http::proxy_login::at_once;
         known = std::make_shared<http::proxy const>(std::move(*fresh));
       }
     }
