@@ -383,7 +383,43 @@ void take_retry(json_fields& in, rondo::retry_policy& out, fault_list& faults) {
   fields.finish();
 }
 
-std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
+proxy_entry take_proxy(json::value const& value, std::string path, std::filesystem::path const& folder,
+                       fault_list& faults) {
+  proxy_entry out;
+  json_fields in{value, path, faults};
+  out.path = path;
+  static constexpr std::array<std::string_view, 3> kinds{"url", "file", "environment"};
+  auto const named = std::count_if(kinds.begin(), kinds.end(), [&in](std::string_view kind) { return in.has(kind); });
+  if (named != 1 && value.is_object()) {
+    faults.add(path, "must name exactly one of url, file and environment");
+    for (auto const kind : kinds) {
+      (void)in.any(kind);
+    }
+  } else if (in.has("file")) {
+    out.from = proxy_entry::kind::file;
+    out.file = take_file(in, "file", folder);
+  } else if (in.has("environment")) {
+    out.from = proxy_entry::kind::environment;
+    if (!in.flag("environment", true)) {
+      in.fault("environment", "must be true");
+    }
+  } else {
+    out.url = rondo::secret{in.required_text("url")};
+  }
+  auto const count = [&in](std::string_view name, std::int64_t greatest) {
+    return static_cast<std::uint32_t>(in.integer(name, 0, 0, greatest));
+  };
+  out.concurrency = count("concurrency", std::numeric_limits<std::uint32_t>::max());
+  out.tags = take_tags(in, "tags");
+  out.tier = count("tier", 15);
+  out.requests_per_tunnel = count("requests_per_tunnel", std::numeric_limits<std::uint32_t>::max());
+  out.tunnel_age = take_time(in, "tunnel_age_ms", out.tunnel_age, 0, day_ms);
+  out.login_when_asked = in.word("login", 0, {"at_once", "when_asked"}) == 1;
+  in.finish();
+  return out;
+}
+
+std::vector<proxy_entry> take_proxies(json_fields& in, std::filesystem::path const& folder, fault_list& faults) {
   std::vector<proxy_entry> out;
   std::vector<rondo::http::proxy> known;
   auto const* const list = in.list("proxies");
@@ -391,17 +427,11 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
     auto const path = at(in.path("proxies"), i);
     auto const& entry = (*list)[i];
     json::value const as_object = entry.is_string() ? json::object{{"url", entry}} : entry;
-    json_fields fields{as_object, path, faults};
-    proxy_entry next;
-    next.url = rondo::secret{fields.required_text("url")};
-    next.concurrency =
-        static_cast<std::uint32_t>(fields.integer("concurrency", 0, 0, std::numeric_limits<std::uint32_t>::max()));
-    next.tags = take_tags(fields, "tags");
-    next.tier = static_cast<std::uint32_t>(fields.integer("tier", 0, 0, 15));
-    next.requests_per_tunnel = static_cast<std::uint32_t>(
-        fields.integer("requests_per_tunnel", 0, 0, std::numeric_limits<std::uint32_t>::max()));
-    next.tunnel_age = take_time(fields, "tunnel_age_ms", next.tunnel_age, 0, day_ms);
-    fields.finish();
+    auto next = take_proxy(as_object, path, folder, faults);
+    if (next.from != proxy_entry::kind::single) {
+      out.push_back(std::move(next));
+      continue;
+    }
     if (next.url.empty()) {
       continue;
     }
@@ -418,12 +448,6 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
     if (std::find(known.begin(), known.end(), *parsed) != known.end()) {
       faults.add(path, "is the same proxy as one before");
       continue;
-    }
-    next.name = masked(*parsed);
-    auto const same =
-        std::count_if(known.begin(), known.end(), [&](rondo::http::proxy const& p) { return masked(p) == next.name; });
-    if (same != 0) { // other users of one gateway look alike once masked
-      next.name += "#" + std::to_string(same + 1);
     }
     known.push_back(*std::move(parsed));
     out.push_back(std::move(next));
@@ -460,7 +484,7 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.cooldown = take_time(in, "cooldown_ms", out.cooldown, 1, day_ms);
   out.refresh = take_time(in, "refresh_ms", out.refresh, 0, day_ms);
   out.own = static_cast<own_keys>(in.word("own_keys", 0, {"pass", "replace", "refuse"}));
-  out.proxies = take_proxies(in, faults);
+  out.proxies = take_proxies(in, folder, faults);
   out.proxy_strategy = take_one_of(in, "proxy_strategy", rondo::proxy_strategies, out.proxy_strategy);
   out.proxy_tags = take_tags(in, "proxy_tags");
   out.when_no_proxy = static_cast<rondo::when_no_proxy>(in.word("when_no_proxy", 0, {"fail", "wait", "direct"}));

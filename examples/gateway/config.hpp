@@ -66,16 +66,19 @@ struct provider_settings {
   rondo::provider::generic_options options; ///< header, prefix and statuses are those of `generic` only
 };
 
+/// One entry of `proxies`: a single proxy, or a place where proxies are found, and what holds for each of them.
 struct proxy_entry {
-  std::string name; ///< masked form of the URL, made unique
-  rondo::secret url;
+  enum class kind { single, file, environment };
+  kind from = kind::single;
+  std::string path;              ///< where it stands in the configuration, for faults that are found later
+  rondo::secret url;             ///< single
+  std::filesystem::path file;    ///< file
   std::uint32_t concurrency = 0; ///< most requests in flight through it; 0 = no limit
   std::vector<rondo::proxy_tag> tags;
   std::uint32_t tier = 0;
   std::uint32_t requests_per_tunnel = 0; ///< 0 = no limit
   milliseconds tunnel_age{0};            ///< 0: that of all connections
-
-  friend bool operator==(proxy_entry const&, proxy_entry const&) = default;
+  bool login_when_asked = false;
 };
 
 /// Whether, and how, proxies that have rested are checked before they are offered.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "plan.hpp"
 
+#include "proxy_loading.hpp"
 #include <rondo/http/tls.hpp>
 #include <rondo/store/file_error.hpp>
 #include <rondo/store/files.hpp>
@@ -59,6 +60,7 @@ std::optional<plan> read_plan(std::filesystem::path const& file, fault_list& fau
   for (auto& settings : std::exchange(out.general.pools, {})) {
     pool_plan pool;
     pool.keys = load_keys(settings, faults);
+    pool.proxies = load_proxies(settings, faults);
     if (settings.base_url.is_tls()) {
       pool.tls = make_context(settings.trust, settings.path, "", faults);
     }

@@ -7,6 +7,7 @@
 #include <rondo/store/file_error.hpp>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -87,31 +88,6 @@ std::shared_ptr<rondo::provider::adapter const> make_adapter(provider_settings c
   return make(settings.name);
 }
 
-std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings) {
-  rondo::rotator_options options;
-  options.strategy = settings.proxy_strategy;
-  options.cooldown = settings.proxy_cooldown;
-  options.most_cooldown = settings.proxy_most_cooldown;
-  auto out = std::make_shared<rondo::proxy_rotator>(options);
-  for (auto const& each : settings.proxies) {
-    rondo::proxy_params params;
-    params.name = each.name;
-    params.url = each.url;
-    params.concurrency = each.concurrency;
-    params.tags = each.tags;
-    params.tier = each.tier;
-    params.requests_per_tunnel = each.requests_per_tunnel;
-    params.tunnel_age = each.tunnel_age;
-    out->add(std::move(params));
-  }
-  return out;
-}
-
-bool same_proxies(pool_settings const& a, pool_settings const& b) {
-  return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown &&
-         a.proxy_most_cooldown == b.proxy_most_cooldown;
-}
-
 std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor const& executor,
                                                    served_pool const& pool) {
   if (!pool.proxies || !pool.settings.proxy_check) {
@@ -122,7 +98,8 @@ std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor 
   options.http = pool.client.http;
   options.interval = pool.settings.proxy_check->interval;
   options.timeout = pool.settings.proxy_check->timeout;
-  return std::make_shared<rondo::proxy_checker>(executor, pool.proxies, std::move(options));
+  std::shared_ptr<rondo::proxy_rotator> const rotator{pool.proxies, &pool.proxies->rotator()};
+  return std::make_shared<rondo::proxy_checker>(executor, rotator, std::move(options));
 }
 
 } // namespace
@@ -219,6 +196,47 @@ void live_keys::add_file(key_file const& file) {
   files_.push_back({file, rondo::store::csv_store{pool_, file.path, std::move(options)}});
 }
 
+live_proxies::live_proxies(pool_settings const& settings, std::vector<rondo::proxy_params> proxies)
+    : options_{options_of(settings)}, rotator_{options_}, current_{std::move(proxies)} {
+  for (auto const& each : current_) {
+    rotator_.add(each);
+  }
+}
+
+rondo::rotator_options live_proxies::options_of(pool_settings const& settings) {
+  rondo::rotator_options out;
+  out.strategy = settings.proxy_strategy;
+  out.cooldown = settings.proxy_cooldown;
+  out.most_cooldown = settings.proxy_most_cooldown;
+  return out;
+}
+
+bool live_proxies::update(pool_settings const& settings, std::vector<rondo::proxy_params> const& wanted) {
+  auto const now = options_of(settings);
+  std::map<std::string_view, rondo::proxy_params const*> known;
+  for (auto const& each : current_) {
+    known.emplace(each.name, &each);
+  }
+  auto const is_another = [&](rondo::proxy_params const& each) {
+    auto const at = known.find(each.name);
+    return at != known.end() && *at->second != each;
+  };
+  if (wanted.empty() || now.strategy != options_.strategy || now.cooldown != options_.cooldown ||
+      now.most_cooldown != options_.most_cooldown || std::any_of(wanted.begin(), wanted.end(), is_another)) {
+    return false;
+  }
+  for (auto const& each : wanted) { // first, so that there is a proxy at every moment
+    if (known.erase(each.name) == 0) {
+      rotator_.add(each);
+    }
+  }
+  for (auto const& [name, gone] : known) {
+    rotator_.remove(name);
+  }
+  current_ = wanted;
+  return true;
+}
+
 std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor const& executor, pool_plan plan,
                                                     served_pool const* previous) {
   auto out = std::make_shared<served_pool>();
@@ -227,10 +245,10 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
   out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
   out->attempts = previous != nullptr ? previous->attempts : std::make_shared<rondo::monitor::client_metrics>();
   out->keys->update(settings, std::move(plan.keys));
-  if (previous != nullptr && same_proxies(previous->settings, settings)) {
+  if (previous != nullptr && previous->proxies && previous->proxies->update(settings, plan.proxies)) {
     out->proxies = previous->proxies;
-  } else if (!settings.proxies.empty()) {
-    out->proxies = make_rotator(settings);
+  } else if (!plan.proxies.empty()) {
+    out->proxies = std::make_shared<live_proxies>(settings, std::move(plan.proxies));
   }
   out->provider = make_adapter(settings.provider);
   out->client.base_url = settings.base_url;
@@ -259,7 +277,8 @@ std::shared_ptr<rondo::client> make_client(boost::asio::any_io_executor const& e
                                            std::shared_ptr<served_pool const> pool) {
   struct bound {
     bound(boost::asio::any_io_executor const& executor, std::shared_ptr<served_pool const> p)
-        : pool{std::move(p)}, client{executor, pool->keys->pool(), pool->provider, pool->client, pool->proxies.get()} {}
+        : pool{std::move(p)}, client{executor, pool->keys->pool(), pool->provider, pool->client,
+                                     pool->proxies ? &pool->proxies->rotator() : nullptr} {}
 
     std::shared_ptr<served_pool const> pool;
     rondo::client client;

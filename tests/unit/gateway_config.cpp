@@ -78,7 +78,6 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(pool.keys[2].file.string() == "/etc/gateway/BASE.csv");
   BOOST_TEST(pool.keys[3].service == "gemini");
   BOOST_TEST_REQUIRE(pool.proxies.size() == 2U);
-  BOOST_TEST(pool.proxies[0].name == "socks5h://u***:***@127.0.0.1:1080");
   BOOST_TEST(pool.proxies[0].url.reveal() == "socks5h://user:pass@127.0.0.1:1080");
   BOOST_TEST(pool.proxies[1].concurrency == 1U);
 }
@@ -396,12 +395,39 @@ BOOST_AUTO_TEST_CASE(proxies) {
   check_fault(config, "pools[0].proxies[1].wait");
   pool_of(config)["proxies"] = json::array{1};
   check_fault(config, "pools[0].proxies[0]");
-  // the session of a residential gateway stands in its user: masked alike, yet two proxies
-  pool_of(config)["proxies"] = json::array{"http://user-1:p@gate:1", "http://user-2:p@gate:1"};
+  auto const entry = [&](json::object fields, std::string_view place) {
+    pool_of(config)["proxies"] = json::array{"http://a:1", std::move(fields)};
+    check_fault(config, "pools[0].proxies[1]" + std::string{place});
+  };
+  entry({{"url", "http://b:1"}, {"login", "later"}}, ".login");
+  entry({{"url", "http://b:1"}, {"login", true}}, ".login");
+  entry({{"file", 1}}, ".file");
+  entry({{"file", ""}}, ".file");
+  entry({{"file", "a.txt"}, {"tier", 16}}, ".tier");
+  entry({{"environment", "yes"}}, ".environment");
+  entry({{"environment", false}}, ".environment");
+  entry({{"url", "http://b:1"}, {"file", "a.txt"}}, "");
+  entry({{"tier", 1}}, "");
+}
+
+BOOST_AUTO_TEST_CASE(proxies_from_everywhere) {
+  auto config = good();
+  pool_of(config)["proxies"] =
+      json::parse(R"(["socks5h://a:1080|http://b:3128", {"url": "http://c:1", "login": "at_once"},
+      {"file": "proxies.txt", "login": "when_asked", "concurrency": 2}, {"environment": true, "tier": 3}])");
   gateway::fault_list none;
-  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  auto const out = gateway::parse_settings(json::serialize(config), "/etc/gateway", none);
   BOOST_TEST_REQUIRE(none.empty());
-  BOOST_TEST(out.pools[0].proxies[1].name == "http://u***:***@gate:1#2");
+  auto const& got = out.pools[0].proxies;
+  BOOST_TEST_REQUIRE(got.size() == 4U);
+  BOOST_TEST(!got[0].login_when_asked);
+  BOOST_TEST(!got[1].login_when_asked);
+  BOOST_TEST((got[2].from == gateway::proxy_entry::kind::file));
+  BOOST_TEST(got[2].file.string() == "/etc/gateway/proxies.txt");
+  BOOST_TEST(got[2].login_when_asked);
+  BOOST_TEST(got[2].concurrency == 2U);
+  BOOST_TEST((got[3].from == gateway::proxy_entry::kind::environment));
+  BOOST_TEST(got[3].tier == 3U);
 }
 
 BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
