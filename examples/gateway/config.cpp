@@ -4,10 +4,12 @@
 #include <rondo/error.hpp>
 #include <rondo/http/proxy.hpp>
 #include <rondo/outcome.hpp>
+#include <rondo/time_zone.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +29,7 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr std::int64_t day_ms = 24LL * 3600 * 1000;
+constexpr std::size_t most_lanes = 1024; // that a pool of the library tells apart
 
 std::string at(std::string_view list, std::size_t index) {
   return std::string{list} + "[" + std::to_string(index) + "]";
@@ -117,6 +120,38 @@ std::optional<rondo::wall_time> parse_instant(std::string_view text) {
   return sys_days{date} + hours{parts[3]} + minutes{parts[4]} + seconds{parts[5]};
 }
 
+/// `{"daily": "Europe/Berlin"}`, `{"monthly": "2026-12-01T00:00:00Z"}`, `"none"`.
+std::optional<rondo::renewal> take_renewal(json_fields& in, std::string_view name, fault_list& faults) {
+  auto const* const value = in.any(name);
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  if (*value == "none") {
+    return rondo::renewal::none();
+  }
+  std::optional<rondo::renewal> out;
+  json_fields fields{*value, in.path(name), faults};
+  auto const zone = fields.text("daily");
+  auto const time = fields.text("monthly");
+  if (value->is_object() && fields.has("daily") == fields.has("monthly")) {
+    in.fault(name, "must name either daily or monthly");
+  } else if (zone) {
+    try {
+      out = rondo::renewal::daily(rondo::time_zone::named(*zone));
+    } catch (boost::system::system_error const&) {
+      fields.fault("daily", "must be a time zone that this system knows, such as Europe/Berlin");
+    }
+  } else if (time) {
+    if (auto const instant = parse_instant(*time)) {
+      out = rondo::renewal::monthly(*instant);
+    } else {
+      fields.fault("monthly", "must be a time such as 2026-12-01T00:00:00Z");
+    }
+  }
+  fields.finish();
+  return out;
+}
+
 limit_settings take_limits(json_fields& in, std::string_view name, fault_list& faults) {
   limit_settings out;
   auto const* const value = in.any(name);
@@ -144,7 +179,26 @@ limit_settings take_limits(json_fields& in, std::string_view name, fault_list& f
       fields.fault("quota_reset", "must be a time such as 2026-12-01T00:00:00Z");
     }
   }
+  out.quota_renewal = take_renewal(fields, "quota_renewal", faults);
   fields.finish();
+  return out;
+}
+
+/// `{"tts": {"concurrency": 2}}`
+lane_settings take_lanes(json_fields& in, fault_list& faults) {
+  lane_settings out;
+  auto const* const value = in.any("lanes");
+  if (value == nullptr) {
+    return out;
+  }
+  json_fields fields{*value, in.path("lanes"), faults};
+  for (auto const& member : value->is_object() ? value->get_object() : json::object{}) {
+    if (member.key().empty()) {
+      in.fault("lanes", "must not hold one without a name");
+    } else {
+      out.emplace(member.key(), take_limits(fields, member.key(), faults));
+    }
+  }
   return out;
 }
 
@@ -208,6 +262,11 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
     }
   }
   out.limits = take_limits(in, "limits", faults);
+  out.lanes = take_lanes(in, faults);
+  out.lane_limits = take_limits(in, "lane_limits", faults);
+  if (in.has("weight")) {
+    out.weight = static_cast<std::uint32_t>(in.integer("weight", 1, 1, 1'000'000));
+  }
   if (out.from != key_entry::kind::csv) { // whose rows are accounts of their own
     out.account = in.text("account").value_or("");
     out.disabled = in.flag("disabled", false);
@@ -455,6 +514,20 @@ std::vector<proxy_entry> take_proxies(json_fields& in, std::filesystem::path con
   return out;
 }
 
+std::size_t count_lanes(pool_settings const& pool) {
+  std::set<std::string_view> names;
+  auto const add = [&names](lane_settings const& lanes) {
+    for (auto const& [name, limits] : lanes) {
+      names.insert(name);
+    }
+  };
+  add(pool.lanes);
+  for (auto const& key : pool.keys) {
+    add(key.lanes);
+  }
+  return names.size();
+}
+
 pool_settings take_pool(json::value const& value, std::string path, std::filesystem::path const& folder,
                         fault_list& faults) {
   pool_settings out;
@@ -474,12 +547,19 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.proxy_trust.ca_file = take_file(in, "proxy_ca_file", folder).string();
   out.strategy = take_one_of(in, "strategy", rondo::strategies, out.strategy);
   out.limits = take_limits(in, "limits", faults);
+  out.lanes = take_lanes(in, faults);
+  out.lane_limits = take_limits(in, "lane_limits", faults);
+  out.most_failures = static_cast<std::uint32_t>(in.integer("most_failures", 0, 0, 262'143));
+  out.failure_period = take_time(in, "failure_period_ms", out.failure_period, 1, day_ms);
   auto const* const keys = in.list("keys");
   if (value.is_object() && !in.has("keys")) {
     in.fault("keys", "is missing");
   }
   for (std::size_t i = 0; keys != nullptr && i != keys->size(); ++i) {
     out.keys.push_back(take_key((*keys)[i], at(in.path("keys"), i), folder, faults));
+  }
+  if (count_lanes(out) > most_lanes) {
+    in.fault("lanes", "must be at most 1024, with those of the keys");
   }
   out.cooldown = take_time(in, "cooldown_ms", out.cooldown, 1, day_ms);
   out.refresh = take_time(in, "refresh_ms", out.refresh, 0, day_ms);
@@ -565,6 +645,7 @@ rondo::limits limit_settings::over(rondo::limits out) const {
   out.concurrency = concurrency.value_or(out.concurrency);
   out.quota = quota.value_or(out.quota);
   out.quota_reset = quota_reset ? quota_reset : out.quota_reset;
+  out.quota_renewal = quota_renewal.value_or(out.quota_renewal);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include <rondo/provider/generic.hpp>
 #include <rondo/proxy_params.hpp>
 #include <rondo/proxy_strategy.hpp>
+#include <rondo/renewal.hpp>
 #include <rondo/retry_policy.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/strategy.hpp>
@@ -20,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,12 +41,15 @@ struct limit_settings {
   std::optional<std::uint32_t> concurrency;
   std::optional<std::int64_t> quota;
   std::optional<rondo::wall_time> quota_reset;
+  std::optional<rondo::renewal> quota_renewal;
 
   [[nodiscard]] rondo::limits over(rondo::limits defaults) const;
   [[nodiscard]] bool empty() const { return *this == limit_settings{}; }
 
   friend bool operator==(limit_settings const&, limit_settings const&) = default;
 };
+
+using lane_settings = std::map<std::string, limit_settings>;
 
 /// One entry of `keys`: a single key, or a place where keys are found.
 struct key_entry {
@@ -58,6 +63,9 @@ struct key_entry {
   std::string service;        ///< dotenv
   std::string account;        ///< empty: each key is its own account
   limit_settings limits;
+  lane_settings lanes;
+  limit_settings lane_limits; ///< of each lane that is not in `lanes`
+  std::optional<std::uint32_t> weight;
   bool disabled = false;
 };
 
@@ -102,7 +110,11 @@ struct pool_settings {
   rondo::http::tls_options proxy_trust; ///< whom to take for an https proxy
   rondo::strategy strategy = rondo::strategy::round_robin;
   std::vector<key_entry> keys;
-  limit_settings limits;
+  limit_settings limits; ///< these three: what holds for keys that do not say otherwise
+  lane_settings lanes;
+  limit_settings lane_limits;
+  std::uint32_t most_failures = 0; ///< of a key within `failure_period`; 0 = any number
+  milliseconds failure_period{30'000};
   milliseconds cooldown{60'000};
   milliseconds refresh{0}; ///< 0: never
   own_keys own = own_keys::pass;

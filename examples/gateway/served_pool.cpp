@@ -16,9 +16,11 @@ namespace gateway {
 
 namespace {
 
-rondo::pool_options options_of(std::string name) {
+rondo::pool_options options_of(pool_settings const& settings) {
   rondo::pool_options out;
-  out.name = std::move(name);
+  out.name = settings.name;
+  out.most_failures = settings.most_failures;
+  out.failure_period = settings.failure_period;
   return out;
 }
 
@@ -43,6 +45,10 @@ loaded_key const* find_key(std::vector<loaded_key> const& in, rondo::key_params 
     return each.params.name == key.name && each.params.account == key.account && each.params.secret == key.secret;
   });
   return at == in.end() ? nullptr : &*at;
+}
+
+account_terms terms_of(rondo::key_params const& key) {
+  return {key.limits, key.lanes, key.lane_limits, key.weight};
 }
 
 bool same_file(key_file const& a, key_file const& b) {
@@ -104,9 +110,9 @@ std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor 
 
 } // namespace
 
-live_keys::live_keys(boost::asio::any_io_executor const& executor, std::string name)
-    : pool_{executor, options_of(name)},
-      events_{pool_.on_event([name](rondo::event const& what) { log_event(name, what); })} {}
+live_keys::live_keys(boost::asio::any_io_executor const& executor, pool_settings const& settings)
+    : options_{options_of(settings)}, pool_{executor, options_},
+      events_{pool_.on_event([name = settings.name](rondo::event const& what) { log_event(name, what); })} {}
 
 void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
   settle_names(wanted.keys, current_);
@@ -131,6 +137,9 @@ void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
   current_ = std::move(wanted.keys);
   pool_.set_strategy(settings.strategy);
   pool_.set_cooldown(settings.cooldown);
+  if (settings.most_failures != options_.most_failures || settings.failure_period != options_.failure_period) {
+    log_line(settings.name + ": most_failures and failure_period_ms change only with a new start");
+  }
 }
 
 live_keys::open_file* live_keys::find(key_file const& file) {
@@ -159,13 +168,30 @@ void live_keys::follow_files(std::vector<key_file> const& wanted) {
     if (open == nullptr) {
       continue;
     }
-    if (open->what.limits != each.limits) {
-      for (auto const& name : open->store.key_names()) {
-        pool_.set_limits(name, each.limits);
-      }
-      open->what.limits = each.limits;
+    auto const names = open->store.key_names();
+    std::set<std::string_view> const before{names.begin(), names.end()};
+    for (auto const& name : names) {
+      change(name, open->what.terms, each.terms);
     }
     open->store.reload();
+    for (auto const& name : open->store.key_names()) {
+      if (!before.contains(name)) {
+        change(name, open->first_terms, each.terms); // the store adds keys as it was told when it was opened
+      }
+    }
+    open->what.terms = each.terms;
+  }
+}
+
+void live_keys::change(std::string const& key, account_terms const& from, account_terms const& to) {
+  if (from.limits != to.limits) {
+    pool_.set_limits(key, to.limits);
+  }
+  if (from.lanes != to.lanes || from.lane_limits != to.lane_limits) {
+    pool_.set_lane_limits(key, to.lanes, to.lane_limits);
+  }
+  if (from.weight != to.weight) {
+    pool_.set_weight(key, to.weight);
   }
 }
 
@@ -178,9 +204,7 @@ void live_keys::drop_and_change_keys(std::vector<loaded_key> const& wanted) {
   for (auto const& each : wanted) {
     auto const& key = each.params;
     if (auto const* const old = find_key(current_, key)) {
-      if (old->params.limits != key.limits) {
-        pool_.set_limits(key.name, key.limits);
-      }
+      change(key.name, terms_of(old->params), terms_of(key));
       if (old->params.disabled != key.disabled) {
         pool_.set_disabled(key.name, key.disabled);
       }
@@ -190,10 +214,13 @@ void live_keys::drop_and_change_keys(std::vector<loaded_key> const& wanted) {
 
 void live_keys::add_file(key_file const& file) {
   rondo::store::csv_store_options options;
-  options.limits = file.limits;
+  options.limits = file.terms.limits;
+  options.lanes = file.terms.lanes;
+  options.lane_limits = file.terms.lane_limits;
+  options.weight = file.terms.weight;
   options.name_prefix = file.name_prefix;
   options.on_error = [](rondo::store::file_error const& e) { log_line(e.what()); };
-  files_.push_back({file, rondo::store::csv_store{pool_, file.path, std::move(options)}});
+  files_.push_back({file, file.terms, rondo::store::csv_store{pool_, file.path, std::move(options)}});
 }
 
 live_proxies::live_proxies(pool_settings const& settings, std::vector<rondo::proxy_params> proxies)
@@ -241,7 +268,7 @@ std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor
                                                     served_pool const* previous) {
   auto out = std::make_shared<served_pool>();
   auto const& settings = plan.settings;
-  out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings.name);
+  out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings);
   out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
   out->attempts = previous != nullptr ? previous->attempts : std::make_shared<rondo::monitor::client_metrics>();
   out->keys->update(settings, std::move(plan.keys));

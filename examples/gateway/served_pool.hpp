@@ -29,7 +29,7 @@ namespace gateway {
 class live_keys {
 public:
   /// Timers and log lines of the pool run on `executor`.
-  live_keys(boost::asio::any_io_executor const& executor, std::string name);
+  live_keys(boost::asio::any_io_executor const& executor, pool_settings const& settings);
 
   [[nodiscard]] rondo::key_pool& pool() { return pool_; }
   [[nodiscard]] rondo::key_pool const& pool() const { return pool_; }
@@ -43,6 +43,7 @@ public:
 private:
   struct open_file {
     key_file what;
+    account_terms first_terms; ///< when the store was opened
     rondo::store::csv_store store;
   };
 
@@ -50,8 +51,10 @@ private:
   void drop_files(std::vector<key_file> const& wanted);
   void follow_files(std::vector<key_file> const& wanted);
   void drop_and_change_keys(std::vector<loaded_key> const& wanted);
+  void change(std::string const& key, account_terms const& from, account_terms const& to);
   void add_file(key_file const& file);
 
+  rondo::pool_options options_;
   rondo::key_pool pool_;
   rondo::subscription events_;
   std::vector<loaded_key> current_; // those that are in no file

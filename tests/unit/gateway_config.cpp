@@ -367,6 +367,128 @@ BOOST_AUTO_TEST_CASE(quotas_return_at_a_date) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(quotas_return_by_the_calendar) {
+  auto config = good();
+  auto const set = [&](json::value renewal) {
+    pool_of(config)["limits"].as_object()["quota_renewal"] = std::move(renewal);
+  };
+  auto const taken = [&] {
+    gateway::fault_list none;
+    auto const out = gateway::parse_settings(json::serialize(config), "", none);
+    BOOST_TEST_REQUIRE(none.empty());
+    return out.pools[0].limits.quota_renewal;
+  };
+  BOOST_TEST(!taken().has_value());
+  set("none");
+  BOOST_TEST((taken() == rondo::renewal::none()));
+  set(json::object{{"daily", "America/Los_Angeles"}});
+  BOOST_TEST((taken() == rondo::renewal::daily(rondo::time_zone::named("America/Los_Angeles"))));
+  set(json::object{{"monthly", "2026-12-31T06:30:00Z"}});
+  using namespace std::chrono;
+  BOOST_TEST((taken() == rondo::renewal::monthly(sys_days{2026y / 12 / 31} + 6h + 30min)));
+
+  std::string const place = "pools[0].limits.quota_renewal";
+  for (json::value const& wrong :
+       {json::value{1}, json::value{"daily"}, json::value{nullptr}, json::value{json::object{}},
+        json::value{json::object{{"daily", "UTC"}, {"monthly", "2026-12-01T00:00:00Z"}}}}) {
+    set(wrong);
+    check_fault(config, place);
+  }
+  for (json::value const& wrong :
+       {json::value{1}, json::value{""}, json::value{"Mars/Olympus"}, json::value{"../../etc/passwd"}}) {
+    set(json::object{{"daily", wrong}});
+    check_fault(config, place + ".daily");
+  }
+  for (json::value const& wrong : {json::value{1}, json::value{"2026-02-30T00:00:00Z"}, json::value{"UTC"}}) {
+    set(json::object{{"monthly", wrong}});
+    check_fault(config, place + ".monthly");
+  }
+  set(json::object{{"daily", "UTC"}, {"weekly", "UTC"}});
+  check_fault(config, place + ".weekly");
+}
+
+BOOST_AUTO_TEST_CASE(lanes_and_weights) {
+  auto config = good();
+  auto& pool = pool_of(config);
+  pool["lanes"] = {{"tts", {{"concurrency", 2}}}};
+  pool["lane_limits"] = {{"requests_per_minute", 5}};
+  auto const key = [&config]() -> json::object& { return pool_of(config)["keys"].as_array()[0].as_object(); };
+  key()["lanes"] = {{"tts", {{"quota", 100}}}, {"pro", {{"quota_renewal", {{"daily", "UTC"}}}}}};
+  key()["lane_limits"] = {{"concurrency", 1}};
+  key()["weight"] = 3;
+  pool["keys"].as_array()[2].as_object()["weight"] = 1'000'000; // a file
+  pool["strategy"] = "weighted";
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& got = out.pools[0];
+  BOOST_TEST((got.strategy == rondo::strategy::weighted));
+  BOOST_TEST(got.lanes.at("tts").concurrency.value() == 2U);
+  BOOST_TEST(got.lane_limits.requests_per_minute.value() == 5U);
+  BOOST_TEST(got.keys[0].lanes.size() == 2U);
+  BOOST_TEST(got.keys[0].lanes.at("tts").quota.value() == 100);
+  BOOST_TEST((got.keys[0].lanes.at("pro").quota_renewal == rondo::renewal::daily(rondo::time_zone::utc())));
+  BOOST_TEST(got.keys[0].lane_limits.concurrency.value() == 1U);
+  BOOST_TEST(got.keys[0].weight.value() == 3U);
+  BOOST_TEST(!got.keys[1].weight.has_value());
+  BOOST_TEST(got.keys[2].weight.value() == 1'000'000U);
+
+  auto const good_one = config;
+  auto const fault = [&](char const* field, json::value wrong, std::string const& place) {
+    config = good_one;
+    key()[field] = wrong;
+    check_fault(config, "pools[0].keys[0]." + place);
+    if (std::string_view{field} != "weight") {
+      config = good_one;
+      pool_of(config)[field] = wrong;
+      check_fault(config, "pools[0]." + place);
+    }
+  };
+  for (json::value const& wrong : {json::value{0}, json::value{1'000'001}, json::value{"3"}, json::value{nullptr}}) {
+    fault("weight", wrong, "weight");
+  }
+  fault("lanes", json::array{"tts"}, "lanes");
+  fault("lanes", {{"", json::object{}}}, "lanes");
+  fault("lanes", {{"tts", 3}}, "lanes.tts");
+  fault("lanes", {{"tts", {{"concurrency", -1}}}}, "lanes.tts.concurrency");
+  fault("lanes", {{"tts", {{"weight", 1}}}}, "lanes.tts.weight");
+  fault("lanes", {{"a\nb", {{"quota", "x"}}}}, "lanes.a?b.quota"); // a fault is one line
+  fault("lane_limits", 1, "lane_limits");
+  fault("lane_limits", {{"quota", "many"}}, "lane_limits.quota");
+  config = good_one;
+  pool_of(config)["weight"] = 2; // a pool has none
+  check_fault(config, "pools[0].weight");
+  config = good_one;
+  for (int i = 0; i < 1023; ++i) { // with tts and pro one too many
+    pool_of(config)["lanes"].as_object()[std::to_string(i)] = json::object{};
+  }
+  check_fault(config, "pools[0].lanes");
+  pool_of(config)["lanes"].as_object().erase("7");
+  BOOST_TEST(faults_of(config).empty());
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_fail_too_often) {
+  auto config = good();
+  pool_of(config)["most_failures"] = 20;
+  pool_of(config)["failure_period_ms"] = 1000;
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  BOOST_TEST(out.pools[0].most_failures == 20U);
+  BOOST_TEST(out.pools[0].failure_period.count() == 1000);
+  auto const fault = [&](char const* field, json::value const& wrong) {
+    auto broken = config;
+    pool_of(broken)[field] = wrong;
+    check_fault(broken, "pools[0]." + std::string{field});
+  };
+  for (json::value const& wrong : {json::value{-1}, json::value{262'144}, json::value{"20"}, json::value{nullptr}}) {
+    fault("most_failures", wrong);
+  }
+  for (json::value const& wrong : {json::value{0}, json::value{86'400'001}, json::value{true}}) {
+    fault("failure_period_ms", wrong);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(pools_have_names_and_prefixes_of_their_own) {
   auto config = good();
   auto second = pool_of(config);
