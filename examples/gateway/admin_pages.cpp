@@ -29,7 +29,7 @@ std::string status_of(served_pool const& pool) {
 json::object proxies_of(served_pool const& pool) {
   json::array list;
   if (pool.proxies) {
-    for (auto const& each : pool.proxies->snapshot()) {
+    for (auto const& each : pool.proxies->rotator().snapshot()) {
       list.push_back(json::object{{"name", each.name},
                                   {"resting", each.resting},
                                   {"tier", each.tier},
@@ -127,7 +127,7 @@ std::string admin_pages::metrics(service const& serving) const {
     pool->counts->describe(out, name);
     pool->attempts->describe(out, name);
     rondo::monitor::describe(out, pool->keys->pool().snapshot());
-    for (auto const& proxy : pool->proxies ? pool->proxies->snapshot() : std::vector<rondo::proxy_state>{}) {
+    for (auto const& proxy : pool->proxies ? pool->proxies->rotator().snapshot() : std::vector<rondo::proxy_state>{}) {
       out.counter("rondo_proxy_requests_total", "Requests sent through the proxy.",
                   {{"pool", name}, {"proxy", proxy.name}}, static_cast<double>(proxy.requests));
       out.counter("rondo_proxy_failures_total", "Times the proxy was to blame.",

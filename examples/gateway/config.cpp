@@ -4,10 +4,12 @@
 #include <rondo/error.hpp>
 #include <rondo/http/proxy.hpp>
 #include <rondo/outcome.hpp>
+#include <rondo/time_zone.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +29,7 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr std::int64_t day_ms = 24LL * 3600 * 1000;
+constexpr std::size_t most_lanes = 1024; // that a pool of the library tells apart
 
 std::string at(std::string_view list, std::size_t index) {
   return std::string{list} + "[" + std::to_string(index) + "]";
@@ -117,6 +120,38 @@ std::optional<rondo::wall_time> parse_instant(std::string_view text) {
   return sys_days{date} + hours{parts[3]} + minutes{parts[4]} + seconds{parts[5]};
 }
 
+/// `{"daily": "Europe/Berlin"}`, `{"monthly": "2026-12-01T00:00:00Z"}`, `"none"`.
+std::optional<rondo::renewal> take_renewal(json_fields& in, std::string_view name, fault_list& faults) {
+  auto const* const value = in.any(name);
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  if (*value == "none") {
+    return rondo::renewal::none();
+  }
+  std::optional<rondo::renewal> out;
+  json_fields fields{*value, in.path(name), faults};
+  auto const zone = fields.text("daily");
+  auto const time = fields.text("monthly");
+  if (value->is_object() && fields.has("daily") == fields.has("monthly")) {
+    in.fault(name, "must name either daily or monthly");
+  } else if (zone) {
+    try {
+      out = rondo::renewal::daily(rondo::time_zone::named(*zone));
+    } catch (boost::system::system_error const&) {
+      fields.fault("daily", "must be a time zone that this system knows, such as Europe/Berlin");
+    }
+  } else if (time) {
+    if (auto const instant = parse_instant(*time)) {
+      out = rondo::renewal::monthly(*instant);
+    } else {
+      fields.fault("monthly", "must be a time such as 2026-12-01T00:00:00Z");
+    }
+  }
+  fields.finish();
+  return out;
+}
+
 limit_settings take_limits(json_fields& in, std::string_view name, fault_list& faults) {
   limit_settings out;
   auto const* const value = in.any(name);
@@ -144,13 +179,55 @@ limit_settings take_limits(json_fields& in, std::string_view name, fault_list& f
       fields.fault("quota_reset", "must be a time such as 2026-12-01T00:00:00Z");
     }
   }
+  out.quota_renewal = take_renewal(fields, "quota_renewal", faults);
   fields.finish();
+  return out;
+}
+
+/// `{"tts": {"concurrency": 2}}`
+lane_settings take_lanes(json_fields& in, fault_list& faults) {
+  lane_settings out;
+  auto const* const value = in.any("lanes");
+  if (value == nullptr) {
+    return out;
+  }
+  json_fields fields{*value, in.path("lanes"), faults};
+  for (auto const& member : value->is_object() ? value->get_object() : json::object{}) {
+    if (member.key().empty()) {
+      in.fault("lanes", "must not hold one without a name");
+    } else {
+      out.emplace(member.key(), take_limits(fields, member.key(), faults));
+    }
+  }
   return out;
 }
 
 std::filesystem::path take_file(json_fields& in, std::string_view name, std::filesystem::path const& folder) {
   auto const file = in.text(name);
   return file ? folder / *file : std::filesystem::path{};
+}
+
+rondo::http::tls_options take_trust(json_fields& in, std::filesystem::path const& folder) {
+  rondo::http::tls_options out;
+  out.ca_file = take_file(in, "ca_file", folder).string();
+  out.certificate_file = take_file(in, "certificate_file", folder).string();
+  out.key_file = take_file(in, "key_file", folder).string();
+  if (in.has("key_file") && !in.has("certificate_file")) {
+    in.fault("key_file", "needs a certificate_file");
+  }
+  out.crl_file = take_file(in, "crl_file", folder).string();
+  auto const* const pins = in.list("pins");
+  if (pins != nullptr && pins->empty()) {
+    in.fault("pins", "must name at least one"); // a list that lost its pins must not mean any key
+  }
+  for (std::size_t i = 0; pins != nullptr && i != pins->size(); ++i) {
+    if (auto const* const pin = (*pins)[i].if_string()) {
+      out.pins.emplace_back(std::string_view{*pin});
+    } else {
+      in.fault(at("pins", i), "must be a string");
+    }
+  }
+  return out;
 }
 
 key_entry take_key(json::value const& value, std::string path, std::filesystem::path const& folder,
@@ -185,6 +262,11 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
     }
   }
   out.limits = take_limits(in, "limits", faults);
+  out.lanes = take_lanes(in, faults);
+  out.lane_limits = take_limits(in, "lane_limits", faults);
+  if (in.has("weight")) {
+    out.weight = static_cast<std::uint32_t>(in.integer("weight", 1, 1, 1'000'000));
+  }
   if (out.from != key_entry::kind::csv) { // whose rows are accounts of their own
     out.account = in.text("account").value_or("");
     out.disabled = in.flag("disabled", false);
@@ -360,7 +442,43 @@ void take_retry(json_fields& in, rondo::retry_policy& out, fault_list& faults) {
   fields.finish();
 }
 
-std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
+proxy_entry take_proxy(json::value const& value, std::string path, std::filesystem::path const& folder,
+                       fault_list& faults) {
+  proxy_entry out;
+  json_fields in{value, path, faults};
+  out.path = path;
+  static constexpr std::array<std::string_view, 3> kinds{"url", "file", "environment"};
+  auto const named = std::count_if(kinds.begin(), kinds.end(), [&in](std::string_view kind) { return in.has(kind); });
+  if (named != 1 && value.is_object()) {
+    faults.add(path, "must name exactly one of url, file and environment");
+    for (auto const kind : kinds) {
+      (void)in.any(kind);
+    }
+  } else if (in.has("file")) {
+    out.from = proxy_entry::kind::file;
+    out.file = take_file(in, "file", folder);
+  } else if (in.has("environment")) {
+    out.from = proxy_entry::kind::environment;
+    if (!in.flag("environment", true)) {
+      in.fault("environment", "must be true");
+    }
+  } else {
+    out.url = rondo::secret{in.required_text("url")};
+  }
+  auto const count = [&in](std::string_view name, std::int64_t greatest) {
+    return static_cast<std::uint32_t>(in.integer(name, 0, 0, greatest));
+  };
+  out.concurrency = count("concurrency", std::numeric_limits<std::uint32_t>::max());
+  out.tags = take_tags(in, "tags");
+  out.tier = count("tier", 15);
+  out.requests_per_tunnel = count("requests_per_tunnel", std::numeric_limits<std::uint32_t>::max());
+  out.tunnel_age = take_time(in, "tunnel_age_ms", out.tunnel_age, 0, day_ms);
+  out.login_when_asked = in.word("login", 0, {"at_once", "when_asked"}) == 1;
+  in.finish();
+  return out;
+}
+
+std::vector<proxy_entry> take_proxies(json_fields& in, std::filesystem::path const& folder, fault_list& faults) {
   std::vector<proxy_entry> out;
   std::vector<rondo::http::proxy> known;
   auto const* const list = in.list("proxies");
@@ -368,17 +486,11 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
     auto const path = at(in.path("proxies"), i);
     auto const& entry = (*list)[i];
     json::value const as_object = entry.is_string() ? json::object{{"url", entry}} : entry;
-    json_fields fields{as_object, path, faults};
-    proxy_entry next;
-    next.url = rondo::secret{fields.required_text("url")};
-    next.concurrency =
-        static_cast<std::uint32_t>(fields.integer("concurrency", 0, 0, std::numeric_limits<std::uint32_t>::max()));
-    next.tags = take_tags(fields, "tags");
-    next.tier = static_cast<std::uint32_t>(fields.integer("tier", 0, 0, 15));
-    next.requests_per_tunnel = static_cast<std::uint32_t>(
-        fields.integer("requests_per_tunnel", 0, 0, std::numeric_limits<std::uint32_t>::max()));
-    next.tunnel_age = take_time(fields, "tunnel_age_ms", next.tunnel_age, 0, day_ms);
-    fields.finish();
+    auto next = take_proxy(as_object, path, folder, faults);
+    if (next.from != proxy_entry::kind::single) {
+      out.push_back(std::move(next));
+      continue;
+    }
     if (next.url.empty()) {
       continue;
     }
@@ -396,16 +508,24 @@ std::vector<proxy_entry> take_proxies(json_fields& in, fault_list& faults) {
       faults.add(path, "is the same proxy as one before");
       continue;
     }
-    next.name = masked(*parsed);
-    auto const same =
-        std::count_if(known.begin(), known.end(), [&](rondo::http::proxy const& p) { return masked(p) == next.name; });
-    if (same != 0) { // other users of one gateway look alike once masked
-      next.name += "#" + std::to_string(same + 1);
-    }
     known.push_back(*std::move(parsed));
     out.push_back(std::move(next));
   }
   return out;
+}
+
+std::size_t count_lanes(pool_settings const& pool) {
+  std::set<std::string_view> names;
+  auto const add = [&names](lane_settings const& lanes) {
+    for (auto const& [name, limits] : lanes) {
+      names.insert(name);
+    }
+  };
+  add(pool.lanes);
+  for (auto const& key : pool.keys) {
+    add(key.lanes);
+  }
+  return names.size();
 }
 
 pool_settings take_pool(json::value const& value, std::string path, std::filesystem::path const& folder,
@@ -423,11 +543,14 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   out.provider = take_provider(in, faults);
   out.allow_plaintext = in.flag("allow_plaintext", false);
   out.base_url = take_base_url(in, out.allow_plaintext);
-  if (in.has("ca_file")) {
-    out.ca_file = take_file(in, "ca_file", folder);
-  }
+  out.trust = take_trust(in, folder);
+  out.proxy_trust.ca_file = take_file(in, "proxy_ca_file", folder).string();
   out.strategy = take_one_of(in, "strategy", rondo::strategies, out.strategy);
   out.limits = take_limits(in, "limits", faults);
+  out.lanes = take_lanes(in, faults);
+  out.lane_limits = take_limits(in, "lane_limits", faults);
+  out.most_failures = static_cast<std::uint32_t>(in.integer("most_failures", 0, 0, 262'143));
+  out.failure_period = take_time(in, "failure_period_ms", out.failure_period, 1, day_ms);
   auto const* const keys = in.list("keys");
   if (value.is_object() && !in.has("keys")) {
     in.fault("keys", "is missing");
@@ -435,10 +558,13 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   for (std::size_t i = 0; keys != nullptr && i != keys->size(); ++i) {
     out.keys.push_back(take_key((*keys)[i], at(in.path("keys"), i), folder, faults));
   }
+  if (count_lanes(out) > most_lanes) {
+    in.fault("lanes", "must be at most 1024, with those of the keys");
+  }
   out.cooldown = take_time(in, "cooldown_ms", out.cooldown, 1, day_ms);
   out.refresh = take_time(in, "refresh_ms", out.refresh, 0, day_ms);
   out.own = static_cast<own_keys>(in.word("own_keys", 0, {"pass", "replace", "refuse"}));
-  out.proxies = take_proxies(in, faults);
+  out.proxies = take_proxies(in, folder, faults);
   out.proxy_strategy = take_one_of(in, "proxy_strategy", rondo::proxy_strategies, out.proxy_strategy);
   out.proxy_tags = take_tags(in, "proxy_tags");
   out.when_no_proxy = static_cast<rondo::when_no_proxy>(in.word("when_no_proxy", 0, {"fail", "wait", "direct"}));
@@ -451,8 +577,12 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   take_retry(in, out.retry, faults);
   if (auto const* const connections = in.any("connections")) {
     json_fields fields{*connections, in.path("connections"), faults};
-    out.max_idle_connections = static_cast<std::size_t>(
-        fields.integer("max_idle", static_cast<std::int64_t>(out.max_idle_connections), 0, 100'000));
+    auto const most = [&fields](std::string_view name, std::size_t& value) {
+      value = static_cast<std::size_t>(fields.integer(name, static_cast<std::int64_t>(value), 0, 100'000));
+    };
+    most("max_idle", out.max_idle_connections);
+    most("max_per_origin", out.max_per_origin);
+    most("max_per_proxy", out.max_per_proxy);
     out.idle_connection_limit = take_time(fields, "idle_ms", out.idle_connection_limit, 1, day_ms);
     out.connection_max_age = take_time(fields, "max_age_ms", out.connection_max_age, 1, day_ms);
     fields.finish();
@@ -515,6 +645,7 @@ rondo::limits limit_settings::over(rondo::limits out) const {
   out.concurrency = concurrency.value_or(out.concurrency);
   out.quota = quota.value_or(out.quota);
   out.quota_reset = quota_reset ? quota_reset : out.quota_reset;
+  out.quota_renewal = quota_renewal.value_or(out.quota_renewal);
   return out;
 }
 

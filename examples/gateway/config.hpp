@@ -4,11 +4,13 @@
 #include "json_fields.hpp"
 #include <rondo/client_options.hpp>
 #include <rondo/clock.hpp>
+#include <rondo/http/tls.hpp>
 #include <rondo/http/url.hpp>
 #include <rondo/limits.hpp>
 #include <rondo/provider/generic.hpp>
 #include <rondo/proxy_params.hpp>
 #include <rondo/proxy_strategy.hpp>
+#include <rondo/renewal.hpp>
 #include <rondo/retry_policy.hpp>
 #include <rondo/secret.hpp>
 #include <rondo/strategy.hpp>
@@ -19,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,12 +41,15 @@ struct limit_settings {
   std::optional<std::uint32_t> concurrency;
   std::optional<std::int64_t> quota;
   std::optional<rondo::wall_time> quota_reset;
+  std::optional<rondo::renewal> quota_renewal;
 
   [[nodiscard]] rondo::limits over(rondo::limits defaults) const;
   [[nodiscard]] bool empty() const { return *this == limit_settings{}; }
 
   friend bool operator==(limit_settings const&, limit_settings const&) = default;
 };
+
+using lane_settings = std::map<std::string, limit_settings>;
 
 /// One entry of `keys`: a single key, or a place where keys are found.
 struct key_entry {
@@ -57,6 +63,9 @@ struct key_entry {
   std::string service;        ///< dotenv
   std::string account;        ///< empty: each key is its own account
   limit_settings limits;
+  lane_settings lanes;
+  limit_settings lane_limits; ///< of each lane that is not in `lanes`
+  std::optional<std::uint32_t> weight;
   bool disabled = false;
 };
 
@@ -65,16 +74,19 @@ struct provider_settings {
   rondo::provider::generic_options options; ///< header, prefix and statuses are those of `generic` only
 };
 
+/// One entry of `proxies`: a single proxy, or a place where proxies are found, and what holds for each of them.
 struct proxy_entry {
-  std::string name; ///< masked form of the URL, made unique
-  rondo::secret url;
+  enum class kind { single, file, environment };
+  kind from = kind::single;
+  std::string path;              ///< where it stands in the configuration, for faults that are found later
+  rondo::secret url;             ///< single
+  std::filesystem::path file;    ///< file
   std::uint32_t concurrency = 0; ///< most requests in flight through it; 0 = no limit
   std::vector<rondo::proxy_tag> tags;
   std::uint32_t tier = 0;
   std::uint32_t requests_per_tunnel = 0; ///< 0 = no limit
   milliseconds tunnel_age{0};            ///< 0: that of all connections
-
-  friend bool operator==(proxy_entry const&, proxy_entry const&) = default;
+  bool login_when_asked = false;
 };
 
 /// Whether, and how, proxies that have rested are checked before they are offered.
@@ -94,10 +106,15 @@ struct pool_settings {
   provider_settings provider;
   rondo::http::url base_url;
   bool allow_plaintext = false;
-  std::optional<std::filesystem::path> ca_file;
+  rondo::http::tls_options trust;       ///< whom to take for the provider, and who the gateway is to it
+  rondo::http::tls_options proxy_trust; ///< whom to take for an https proxy
   rondo::strategy strategy = rondo::strategy::round_robin;
   std::vector<key_entry> keys;
-  limit_settings limits;
+  limit_settings limits; ///< these three: what holds for keys that do not say otherwise
+  lane_settings lanes;
+  limit_settings lane_limits;
+  std::uint32_t most_failures = 0; ///< of a key within `failure_period`; 0 = any number
+  milliseconds failure_period{30'000};
   milliseconds cooldown{60'000};
   milliseconds refresh{0}; ///< 0: never
   own_keys own = own_keys::pass;
@@ -114,6 +131,8 @@ struct pool_settings {
   rondo::retry_policy retry;
   std::size_t max_body_bytes = 10U << 20U;
   std::size_t max_idle_connections = 256;     ///< kept to the provider, for each thread
+  std::size_t max_per_origin = 0;             ///< connections to the provider, for each thread; 0 = no limit
+  std::size_t max_per_proxy = 0;              ///< connections through one proxy, for each thread; 0 = no limit
   milliseconds idle_connection_limit{45'000}; ///< how long each is kept
   milliseconds connection_max_age{600'000};   ///< of a connection, or tunnel, that takes a new request
 };

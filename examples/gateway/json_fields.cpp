@@ -38,7 +38,7 @@ std::string json_fields::path(std::string_view name) const {
   if (!out.empty()) {
     out += '.';
   }
-  return out.append(name);
+  return out.append(printable(name));
 }
 
 bool json_fields::has(std::string_view name) const {
@@ -135,7 +135,7 @@ void json_fields::finish() {
   }
   for (auto const& member : *object_) {
     if (std::find(known_.begin(), known_.end(), std::string_view{member.key()}) == known_.end()) {
-      fault(printable(member.key()), "is not a known field");
+      fault(member.key(), "is not a known field");
     }
   }
 }

@@ -43,27 +43,46 @@ std::string_view field_of(key_entry::kind from) {
   return ".secret";
 }
 
-/// The limits of each account that some entry names.
-std::map<std::string_view, rondo::limits> account_limits(pool_settings const& pool, fault_list& faults) {
-  struct named {
-    rondo::limits limits;
-    std::string_view path;
-  };
-  std::map<std::string_view, named> found;
-  for (auto const& entry : pool.keys) {
-    if (entry.account.empty() || entry.limits.empty()) {
-      continue;
-    }
-    auto const limits = entry.limits.over(pool.limits.over({}));
-    auto const [first, fresh] = found.try_emplace(entry.account, named{limits, entry.path});
-    if (!fresh && first->second.limits != limits) {
-      faults.add(entry.path + ".limits",
-                 "differ from those of " + std::string{first->second.path} + ", which names the same account");
+account_terms terms_of(key_entry const& entry, pool_settings const& pool) {
+  account_terms out;
+  out.limits = entry.limits.over(pool.limits.over({}));
+  out.lane_limits = entry.lane_limits.over(pool.lane_limits.over({}));
+  for (auto const* const lanes : {&pool.lanes, &entry.lanes}) {
+    for (auto const& [name, limits] : *lanes) {
+      out.lanes[name] = limits.over(out.lanes[name]);
     }
   }
-  std::map<std::string_view, rondo::limits> out;
-  for (auto const& [account, each] : found) {
-    out.emplace(account, each.limits);
+  out.weight = entry.weight.value_or(out.weight);
+  return out;
+}
+
+bool names_terms(key_entry const& entry) {
+  return !entry.limits.empty() || !entry.lanes.empty() || !entry.lane_limits.empty() || entry.weight;
+}
+
+/// The field by which two accounts that differ do.
+std::string_view difference(account_terms const& a, account_terms const& b) {
+  return a.limits != b.limits   ? ".limits"
+         : a.lanes != b.lanes   ? ".lanes"
+         : a.weight != b.weight ? ".weight"
+                                : ".lane_limits";
+}
+
+/// The terms of each account for which some entry names any.
+std::map<std::string_view, account_terms> named_terms(pool_settings const& pool, fault_list& faults) {
+  std::map<std::string_view, account_terms> out;
+  std::map<std::string_view, std::string_view> paths;
+  for (auto const& entry : pool.keys) {
+    if (entry.account.empty() || !names_terms(entry)) {
+      continue;
+    }
+    auto const terms = terms_of(entry, pool);
+    auto const [first, fresh] = out.try_emplace(entry.account, terms);
+    auto const path = paths.try_emplace(entry.account, entry.path).first->second;
+    if (!fresh && first->second != terms) {
+      faults.add(entry.path + std::string{difference(first->second, terms)},
+                 "not the same as for " + std::string{path} + ", which names the same account");
+    }
   }
   return out;
 }
@@ -72,7 +91,7 @@ std::map<std::string_view, rondo::limits> account_limits(pool_settings const& po
 class loader {
 public:
   loader(pool_settings const& pool, fault_list& faults)
-      : pool_{pool}, faults_{faults}, limits_{account_limits(pool, faults)} {}
+      : pool_{pool}, faults_{faults}, terms_{named_terms(pool, faults)} {}
 
   loaded_keys load() {
     for (auto const& entry : pool_.keys) {
@@ -123,15 +142,15 @@ private:
     return at == known_.end() ? nullptr : &*at;
   }
 
-  [[nodiscard]] rondo::limits limits_of(key_entry const& entry) const {
-    auto const shared = limits_.find(entry.account);
-    return shared != limits_.end() ? shared->second : entry.limits.over(pool_.limits.over({}));
+  [[nodiscard]] account_terms terms_for(key_entry const& entry) const {
+    auto const shared = terms_.find(entry.account);
+    return shared != terms_.end() ? shared->second : terms_of(entry, pool_);
   }
 
   void take_file(key_entry const& entry) {
     auto const same_stem = std::count_if(out_.files.begin(), out_.files.end(),
                                          [&](key_file const& f) { return f.path.stem() == entry.file.stem(); });
-    key_file file{entry.file, same_stem == 0 ? "" : std::to_string(same_stem + 1) + "/", limits_of(entry),
+    key_file file{entry.file, same_stem == 0 ? "" : std::to_string(same_stem + 1) + "/", terms_for(entry),
                   position(entry)};
     for (auto& key : read_entry(entry)) {
       key.name = file.name_prefix + key.name;
@@ -167,7 +186,11 @@ private:
       params.name = std::move(key.name);
       params.secret = std::move(key.secret);
       params.account = entry.account;
-      params.limits = limits_of(entry);
+      auto terms = terms_for(entry);
+      params.limits = terms.limits;
+      params.lanes = std::move(terms.lanes);
+      params.lane_limits = terms.lane_limits;
+      params.weight = terms.weight;
       params.disabled = entry.disabled;
       out_.keys.push_back({std::move(params), given, position(entry)});
     }
@@ -175,7 +198,7 @@ private:
 
   pool_settings const& pool_;
   fault_list& faults_;
-  std::map<std::string_view, rondo::limits> limits_;
+  std::map<std::string_view, account_terms> terms_;
   std::vector<known_key> known_;
   loaded_keys out_;
   bool broken_ = false;

@@ -3,6 +3,7 @@
 
 #include "config.hpp"
 #include "key_loading.hpp"
+#include <rondo/proxy_params.hpp>
 
 #include <boost/asio/ssl/context.hpp>
 
@@ -17,7 +18,9 @@ namespace gateway {
 struct pool_plan {
   pool_settings settings;
   loaded_keys keys;
-  std::shared_ptr<boost::asio::ssl::context> tls;
+  std::vector<rondo::proxy_params> proxies;
+  std::shared_ptr<boost::asio::ssl::context> tls;       ///< null for a provider without TLS
+  std::shared_ptr<boost::asio::ssl::context> proxy_tls; ///< null: the system's authorities
 };
 
 /// A configuration that can be run.

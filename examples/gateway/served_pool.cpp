@@ -7,6 +7,7 @@
 #include <rondo/store/file_error.hpp>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -15,9 +16,11 @@ namespace gateway {
 
 namespace {
 
-rondo::pool_options options_of(std::string name) {
+rondo::pool_options options_of(pool_settings const& settings) {
   rondo::pool_options out;
-  out.name = std::move(name);
+  out.name = settings.name;
+  out.most_failures = settings.most_failures;
+  out.failure_period = settings.failure_period;
   return out;
 }
 
@@ -42,6 +45,10 @@ loaded_key const* find_key(std::vector<loaded_key> const& in, rondo::key_params 
     return each.params.name == key.name && each.params.account == key.account && each.params.secret == key.secret;
   });
   return at == in.end() ? nullptr : &*at;
+}
+
+account_terms terms_of(rondo::key_params const& key) {
+  return {key.limits, key.lanes, key.lane_limits, key.weight};
 }
 
 bool same_file(key_file const& a, key_file const& b) {
@@ -87,31 +94,6 @@ std::shared_ptr<rondo::provider::adapter const> make_adapter(provider_settings c
   return make(settings.name);
 }
 
-std::shared_ptr<rondo::proxy_rotator> make_rotator(pool_settings const& settings) {
-  rondo::rotator_options options;
-  options.strategy = settings.proxy_strategy;
-  options.cooldown = settings.proxy_cooldown;
-  options.most_cooldown = settings.proxy_most_cooldown;
-  auto out = std::make_shared<rondo::proxy_rotator>(options);
-  for (auto const& each : settings.proxies) {
-    rondo::proxy_params params;
-    params.name = each.name;
-    params.url = each.url;
-    params.concurrency = each.concurrency;
-    params.tags = each.tags;
-    params.tier = each.tier;
-    params.requests_per_tunnel = each.requests_per_tunnel;
-    params.tunnel_age = each.tunnel_age;
-    out->add(std::move(params));
-  }
-  return out;
-}
-
-bool same_proxies(pool_settings const& a, pool_settings const& b) {
-  return a.proxies == b.proxies && a.proxy_strategy == b.proxy_strategy && a.proxy_cooldown == b.proxy_cooldown &&
-         a.proxy_most_cooldown == b.proxy_most_cooldown;
-}
-
 std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor const& executor,
                                                    served_pool const& pool) {
   if (!pool.proxies || !pool.settings.proxy_check) {
@@ -122,14 +104,15 @@ std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor 
   options.http = pool.client.http;
   options.interval = pool.settings.proxy_check->interval;
   options.timeout = pool.settings.proxy_check->timeout;
-  return std::make_shared<rondo::proxy_checker>(executor, pool.proxies, std::move(options));
+  std::shared_ptr<rondo::proxy_rotator> const rotator{pool.proxies, &pool.proxies->rotator()};
+  return std::make_shared<rondo::proxy_checker>(executor, rotator, std::move(options));
 }
 
 } // namespace
 
-live_keys::live_keys(boost::asio::any_io_executor const& executor, std::string name)
-    : pool_{executor, options_of(name)},
-      events_{pool_.on_event([name](rondo::event const& what) { log_event(name, what); })} {}
+live_keys::live_keys(boost::asio::any_io_executor const& executor, pool_settings const& settings)
+    : options_{options_of(settings)}, pool_{executor, options_},
+      events_{pool_.on_event([name = settings.name](rondo::event const& what) { log_event(name, what); })} {}
 
 void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
   settle_names(wanted.keys, current_);
@@ -154,6 +137,9 @@ void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
   current_ = std::move(wanted.keys);
   pool_.set_strategy(settings.strategy);
   pool_.set_cooldown(settings.cooldown);
+  if (settings.most_failures != options_.most_failures || settings.failure_period != options_.failure_period) {
+    log_line(settings.name + ": most_failures and failure_period_ms change only with a new start");
+  }
 }
 
 live_keys::open_file* live_keys::find(key_file const& file) {
@@ -182,13 +168,30 @@ void live_keys::follow_files(std::vector<key_file> const& wanted) {
     if (open == nullptr) {
       continue;
     }
-    if (open->what.limits != each.limits) {
-      for (auto const& name : open->store.key_names()) {
-        pool_.set_limits(name, each.limits);
-      }
-      open->what.limits = each.limits;
+    auto const names = open->store.key_names();
+    std::set<std::string_view> const before{names.begin(), names.end()};
+    for (auto const& name : names) {
+      change(name, open->what.terms, each.terms);
     }
     open->store.reload();
+    for (auto const& name : open->store.key_names()) {
+      if (!before.contains(name)) {
+        change(name, open->first_terms, each.terms); // the store adds keys as it was told when it was opened
+      }
+    }
+    open->what.terms = each.terms;
+  }
+}
+
+void live_keys::change(std::string const& key, account_terms const& from, account_terms const& to) {
+  if (from.limits != to.limits) {
+    pool_.set_limits(key, to.limits);
+  }
+  if (from.lanes != to.lanes || from.lane_limits != to.lane_limits) {
+    pool_.set_lane_limits(key, to.lanes, to.lane_limits);
+  }
+  if (from.weight != to.weight) {
+    pool_.set_weight(key, to.weight);
   }
 }
 
@@ -201,9 +204,7 @@ void live_keys::drop_and_change_keys(std::vector<loaded_key> const& wanted) {
   for (auto const& each : wanted) {
     auto const& key = each.params;
     if (auto const* const old = find_key(current_, key)) {
-      if (old->params.limits != key.limits) {
-        pool_.set_limits(key.name, key.limits);
-      }
+      change(key.name, terms_of(old->params), terms_of(key));
       if (old->params.disabled != key.disabled) {
         pool_.set_disabled(key.name, key.disabled);
       }
@@ -213,30 +214,77 @@ void live_keys::drop_and_change_keys(std::vector<loaded_key> const& wanted) {
 
 void live_keys::add_file(key_file const& file) {
   rondo::store::csv_store_options options;
-  options.limits = file.limits;
+  options.limits = file.terms.limits;
+  options.lanes = file.terms.lanes;
+  options.lane_limits = file.terms.lane_limits;
+  options.weight = file.terms.weight;
   options.name_prefix = file.name_prefix;
   options.on_error = [](rondo::store::file_error const& e) { log_line(e.what()); };
-  files_.push_back({file, rondo::store::csv_store{pool_, file.path, std::move(options)}});
+  files_.push_back({file, file.terms, rondo::store::csv_store{pool_, file.path, std::move(options)}});
+}
+
+live_proxies::live_proxies(pool_settings const& settings, std::vector<rondo::proxy_params> proxies)
+    : options_{options_of(settings)}, rotator_{options_}, current_{std::move(proxies)} {
+  for (auto const& each : current_) {
+    rotator_.add(each);
+  }
+}
+
+rondo::rotator_options live_proxies::options_of(pool_settings const& settings) {
+  rondo::rotator_options out;
+  out.strategy = settings.proxy_strategy;
+  out.cooldown = settings.proxy_cooldown;
+  out.most_cooldown = settings.proxy_most_cooldown;
+  return out;
+}
+
+bool live_proxies::update(pool_settings const& settings, std::vector<rondo::proxy_params> const& wanted) {
+  auto const now = options_of(settings);
+  std::map<std::string_view, rondo::proxy_params const*> known;
+  for (auto const& each : current_) {
+    known.emplace(each.name, &each);
+  }
+  auto const is_another = [&](rondo::proxy_params const& each) {
+    auto const at = known.find(each.name);
+    return at != known.end() && *at->second != each;
+  };
+  if (wanted.empty() || now.strategy != options_.strategy || now.cooldown != options_.cooldown ||
+      now.most_cooldown != options_.most_cooldown || std::any_of(wanted.begin(), wanted.end(), is_another)) {
+    return false;
+  }
+  for (auto const& each : wanted) { // first, so that there is a proxy at every moment
+    if (known.erase(each.name) == 0) {
+      rotator_.add(each);
+    }
+  }
+  for (auto const& [name, gone] : known) {
+    rotator_.remove(name);
+  }
+  current_ = wanted;
+  return true;
 }
 
 std::shared_ptr<served_pool const> make_served_pool(boost::asio::any_io_executor const& executor, pool_plan plan,
                                                     served_pool const* previous) {
   auto out = std::make_shared<served_pool>();
   auto const& settings = plan.settings;
-  out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings.name);
+  out->keys = previous != nullptr ? previous->keys : std::make_shared<live_keys>(executor, settings);
   out->counts = previous != nullptr ? previous->counts : std::make_shared<traffic>();
   out->attempts = previous != nullptr ? previous->attempts : std::make_shared<rondo::monitor::client_metrics>();
   out->keys->update(settings, std::move(plan.keys));
-  if (previous != nullptr && same_proxies(previous->settings, settings)) {
+  if (previous != nullptr && previous->proxies && previous->proxies->update(settings, plan.proxies)) {
     out->proxies = previous->proxies;
-  } else if (!settings.proxies.empty()) {
-    out->proxies = make_rotator(settings);
+  } else if (!plan.proxies.empty()) {
+    out->proxies = std::make_shared<live_proxies>(settings, std::move(plan.proxies));
   }
   out->provider = make_adapter(settings.provider);
   out->client.base_url = settings.base_url;
   out->client.http.tls = plan.tls;
+  out->client.http.proxy_tls = plan.proxy_tls;
   out->client.http.allow_plaintext = settings.allow_plaintext;
   out->client.http.max_idle = settings.max_idle_connections;
+  out->client.http.max_per_origin = settings.max_per_origin;
+  out->client.http.max_per_proxy = settings.max_per_proxy;
   out->client.http.idle_limit = settings.idle_connection_limit;
   out->client.http.max_age = settings.connection_max_age;
   out->client.retry = settings.retry;
@@ -256,7 +304,8 @@ std::shared_ptr<rondo::client> make_client(boost::asio::any_io_executor const& e
                                            std::shared_ptr<served_pool const> pool) {
   struct bound {
     bound(boost::asio::any_io_executor const& executor, std::shared_ptr<served_pool const> p)
-        : pool{std::move(p)}, client{executor, pool->keys->pool(), pool->provider, pool->client, pool->proxies.get()} {}
+        : pool{std::move(p)}, client{executor, pool->keys->pool(), pool->provider, pool->client,
+                                     pool->proxies ? &pool->proxies->rotator() : nullptr} {}
 
     std::shared_ptr<served_pool const> pool;
     rondo::client client;

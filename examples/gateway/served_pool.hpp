@@ -8,6 +8,7 @@
 #include <rondo/monitor/client_metrics.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/proxy_checker.hpp>
+#include <rondo/proxy_params.hpp>
 #include <rondo/proxy_rotator.hpp>
 #include <rondo/store/csv_store.hpp>
 #include <rondo/subscription.hpp>
@@ -28,7 +29,7 @@ namespace gateway {
 class live_keys {
 public:
   /// Timers and log lines of the pool run on `executor`.
-  live_keys(boost::asio::any_io_executor const& executor, std::string name);
+  live_keys(boost::asio::any_io_executor const& executor, pool_settings const& settings);
 
   [[nodiscard]] rondo::key_pool& pool() { return pool_; }
   [[nodiscard]] rondo::key_pool const& pool() const { return pool_; }
@@ -42,6 +43,7 @@ public:
 private:
   struct open_file {
     key_file what;
+    account_terms first_terms; ///< when the store was opened
     rondo::store::csv_store store;
   };
 
@@ -49,12 +51,37 @@ private:
   void drop_files(std::vector<key_file> const& wanted);
   void follow_files(std::vector<key_file> const& wanted);
   void drop_and_change_keys(std::vector<loaded_key> const& wanted);
+  void change(std::string const& key, account_terms const& from, account_terms const& to);
   void add_file(key_file const& file);
 
+  rondo::pool_options options_;
   rondo::key_pool pool_;
   rondo::subscription events_;
   std::vector<loaded_key> current_; // those that are in no file
   std::list<open_file> files_;      // after the pool, which they watch
+};
+
+/// The proxies of a pool, for as long as configurations differ in nothing but which they are: those that stay keep
+/// their state.
+///
+/// Called by one thread at a time, but for `rotator`; requests go on meanwhile.
+class live_proxies {
+public:
+  live_proxies(pool_settings const& settings, std::vector<rondo::proxy_params> proxies);
+
+  [[nodiscard]] rondo::proxy_rotator& rotator() { return rotator_; }
+  [[nodiscard]] rondo::proxy_rotator const& rotator() const { return rotator_; }
+
+  /// Adds and removes proxies so that these are there. False, and nothing has changed, when that cannot be: the
+  /// settings are others, no proxy is left, or one is to be another under the same name.
+  [[nodiscard]] bool update(pool_settings const& settings, std::vector<rondo::proxy_params> const& wanted);
+
+private:
+  [[nodiscard]] static rondo::rotator_options options_of(pool_settings const& settings);
+
+  rondo::rotator_options options_;
+  rondo::proxy_rotator rotator_;
+  std::vector<rondo::proxy_params> current_;
 };
 
 /// One pool as a configuration describes it, shared by all threads. Nothing in it changes after it was made but what
@@ -64,8 +91,8 @@ struct served_pool {
   std::shared_ptr<live_keys> keys;
   std::shared_ptr<traffic> counts;
   std::shared_ptr<rondo::monitor::client_metrics> attempts;
-  std::shared_ptr<rondo::proxy_rotator> proxies; ///< null: direct
-  std::shared_ptr<rondo::proxy_checker> check;   ///< null: proxies that have rested are tried by requests
+  std::shared_ptr<live_proxies> proxies;       ///< null: direct
+  std::shared_ptr<rondo::proxy_checker> check; ///< null: proxies that have rested are tried by requests
   std::shared_ptr<rondo::provider::adapter const> provider;
   rondo::client_options client;
 };

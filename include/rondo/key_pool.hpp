@@ -24,6 +24,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -168,6 +169,13 @@ public:
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
     ring_->set_lane_limits(key, lane, l);
   }
+  /// Replaces all limits that a key's account has for lanes: `others` for those that are not in `lanes`; what was spent
+  /// stays spent. \throws as above; nothing has changed then.
+  void set_lane_limits(std::string_view key, std::map<std::string, limits> const& lanes, limits const& others) {
+    ring_->set_lane_limits(key, lanes, others);
+  }
+  /// See `key_params::weight`; holds from the next turn on. \throws system_error with `unknown_name`.
+  void set_weight(std::string_view key, std::uint32_t weight) { ring_->set_weight(key, weight); }
   /// Takes a key out of use, or back into it. \throws system_error with `unknown_name`.
   void set_disabled(std::string_view key, bool disabled) { ring_->set_disabled(key, disabled); }
   /// Makes an invalid key usable again. \throws system_error with `unknown_name`.

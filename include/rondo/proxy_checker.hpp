@@ -94,6 +94,7 @@ private:
       proxy.fail();
       co_return;
     }
+    parsed->login = proxy.login_when_asked() ? http::proxy_login::when_asked : http::proxy_login::at_once;
     http::exchange_options how;
     how.via = std::make_shared<http::proxy const>(std::move(*parsed));
     how.deadline = std::chrono::steady_clock::now() + w->options.timeout;

@@ -55,6 +55,8 @@ public:
   }
   /// See `proxy_params::tunnel_age`.
   [[nodiscard]] duration tunnel_age() const noexcept { return ring_ ? ring_->params(id()).tunnel_age : duration{}; }
+  /// See `proxy_params::login_when_asked`.
+  [[nodiscard]] bool login_when_asked() const noexcept { return ring_ && ring_->params(id()).login_when_asked; }
 
   /// An answer came through it: ends a probation at once, and does not end the lease.
   ///

@@ -30,6 +30,10 @@ struct proxy_params {
   std::uint32_t requests_per_tunnel = 0;
   /// Greatest age of a tunnel that still takes a new request; zero = as old as any connection may get.
   std::chrono::steady_clock::duration tunnel_age{};
+  /// Of HTTP proxies: user and password are shown only to one that asks, see `http::proxy_login::when_asked`.
+  bool login_when_asked = false;
+
+  friend bool operator==(proxy_params const&, proxy_params const&) = default;
 };
 
 } // namespace rondo

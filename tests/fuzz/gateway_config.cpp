@@ -58,9 +58,7 @@ void check_pool(gateway::pool_settings const& pool) {
     expect(std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; }), "a key can be sent");
   }
   for (auto const& proxy : pool.proxies) {
-    expect(std::count_if(pool.proxies.begin(), pool.proxies.end(),
-                         [&](gateway::proxy_entry const& p) { return p.name == proxy.name; }) == 1,
-           "each proxy has a name of its own");
+    expect((proxy.from == gateway::proxy_entry::kind::single) == !proxy.url.empty(), "a single proxy has a URL");
   }
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -279,6 +280,40 @@ BOOST_AUTO_TEST_CASE(dead_proxies_are_named_and_their_passwords_are_not) {
   BOOST_TEST(proxies.find("http://a***:***@127.0.0.1") != proxies.npos);
   BOOST_TEST(proxies.find("proxy-password") == proxies.npos);
   BOOST_TEST(number(g.key("k1").at("failures")) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_proxies_is_followed_and_those_that_stay_keep_their_state) {
+  background_upstream up{answers({fine})};
+  temporary_directory files;
+  auto const one = "http://127.0.0.1:" + std::to_string(free_port());
+  auto const two = "http://127.0.0.1:" + std::to_string(free_port());
+  auto const list = files.write("proxies.txt", one + "\n");
+  auto config = gateway_config(up.port(), keys({"k1"}));
+  pool_of(config)["proxies"] = json::array{json::object{{"file", list}}};
+  pool_of(config)["proxy_cooldown_ms"] = 3'600'000;
+  pool_of(config)["proxy_most_cooldown_ms"] = 3'600'000;
+  gateway_program g{config};
+  auto const proxies = [&g] {
+    auto const page = json::parse(ask(g.admin(), request("GET", "/proxies")).body());
+    std::map<std::string, bool> out;
+    for (auto const& each : page.at("pools").at(0).at("proxies").as_array()) {
+      out[std::string{each.at("name").as_string()}] = each.at("resting").as_bool();
+    }
+    return out;
+  };
+  BOOST_TEST(ask(g.port(), text_request).error_type() == "proxy_unreachable");
+  BOOST_TEST((proxies() == std::map<std::string, bool>{{one, true}}));
+  files.write("proxies.txt", two + "\n" + one + "\n");
+  g.reload(config);
+  BOOST_TEST(eventually([&] { return proxies().size() == 2; }));
+  BOOST_TEST((proxies() == std::map<std::string, bool>{{one, true}, {two, false}}));
+  files.write("proxies.txt", two + "\nrubbish\n");
+  g.reload(config);
+  BOOST_TEST(eventually([&] { return g.output().find("pools[0].proxies[0].file: ") != std::string::npos; }));
+  BOOST_TEST(proxies().size() == 2U);
+  files.write("proxies.txt", two + "\n");
+  g.reload(config);
+  BOOST_TEST(eventually([&] { return proxies().size() == 1; }));
 }
 
 BOOST_AUTO_TEST_CASE(all_keys_resting) {
@@ -717,6 +752,34 @@ BOOST_AUTO_TEST_CASE(a_configuration_is_checked_without_running) {
   }
   BOOST_TEST(std::count(said.begin(), said.end(), '\n') == 7);
   BOOST_TEST(said.find("secret") == said.npos);
+}
+
+BOOST_AUTO_TEST_CASE(the_file_or_pin_that_cannot_be_trusted_is_named) {
+  temporary_directory files;
+  files.write("empty.pem", "");
+  auto const pin = [](char letter) { return std::string(43, letter) + "="; };
+  auto const fault = [&](char const* field, json::value value, std::string const& place) {
+    auto config = gateway_config(1, keys({"k1"}));
+    pool_of(config)["base_url"] = "https://127.0.0.1:1";
+    pool_of(config)["pins"] = json::array{"sha256//" + pin('A')};
+    pool_of(config)[field] = std::move(value);
+    files.write("output", "");
+    process p{{.arguments = {RONDO_GATEWAY, "--config", files.write("c.json", json::serialize(config)), "--check"},
+               .output = (files.path() / "output").string(),
+               .environment = {},
+               .directory = {}}};
+    BOOST_TEST(p.wait() == (place.empty() ? 0 : 2));
+    auto const said = files.read("output");
+    BOOST_TEST(said.substr(0, said.find(':')) == place);
+    BOOST_TEST(std::count(said.begin(), said.end(), '\n') == (place.empty() ? 0 : 1));
+  };
+  fault("prefix", "/", "");
+  for (auto const* const field : {"ca_file", "certificate_file", "crl_file", "proxy_ca_file"}) {
+    fault(field, "missing.pem", "pools[0]." + std::string{field});
+    fault(field, "empty.pem", "pools[0]." + std::string{field});
+  }
+  fault("key_file", "missing.pem", "pools[0].key_file"); // without a certificate: asked for before any file is
+  fault("pins", json::array{pin('A'), "too short"}, "pools[0].pins[1]");
 }
 
 BOOST_AUTO_TEST_CASE(keys_from_everywhere) {

@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(out.listen.address().to_string() == "127.0.0.1");
   auto const& pool = out.pools.at(0);
   BOOST_TEST(pool.base_url.port == 9443);
-  BOOST_TEST(pool.ca_file.value().string() == "/etc/gateway/ca.pem");
+  BOOST_TEST(pool.trust.ca_file == "/etc/gateway/ca.pem");
   BOOST_TEST((pool.strategy == rondo::strategy::fill_first));
   BOOST_TEST((pool.own == gateway::own_keys::refuse));
   BOOST_TEST(pool.retry.max_attempts == 5U);
@@ -78,7 +78,6 @@ BOOST_AUTO_TEST_CASE(everything_is_taken_over) {
   BOOST_TEST(pool.keys[2].file.string() == "/etc/gateway/BASE.csv");
   BOOST_TEST(pool.keys[3].service == "gemini");
   BOOST_TEST_REQUIRE(pool.proxies.size() == 2U);
-  BOOST_TEST(pool.proxies[0].name == "socks5h://u***:***@127.0.0.1:1080");
   BOOST_TEST(pool.proxies[0].url.reveal() == "socks5h://user:pass@127.0.0.1:1080");
   BOOST_TEST(pool.proxies[1].concurrency == 1U);
 }
@@ -256,6 +255,46 @@ BOOST_AUTO_TEST_CASE(a_key_crosses_no_network_in_clear_by_accident) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(whom_to_trust_and_who_to_be) {
+  auto config = good();
+  auto& pool = pool_of(config);
+  pool["certificate_file"] = "own.pem";
+  pool["key_file"] = "/keys/own.pem";
+  pool["crl_file"] = "revoked.pem";
+  pool["pins"] = json::array{"sha256//a", "b"};
+  pool["proxy_ca_file"] = "proxies.pem";
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "/etc/gateway", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& got = out.pools[0];
+  BOOST_TEST(got.trust.ca_file == "/etc/gateway/ca.pem");
+  BOOST_TEST(got.trust.certificate_file == "/etc/gateway/own.pem");
+  BOOST_TEST(got.trust.key_file == "/keys/own.pem");
+  BOOST_TEST(got.trust.crl_file == "/etc/gateway/revoked.pem");
+  BOOST_TEST(got.trust.pins == (std::vector<std::string>{"sha256//a", "b"}), boost::test_tools::per_element());
+  BOOST_TEST(got.proxy_trust.ca_file == "/etc/gateway/proxies.pem");
+  pool.erase("ca_file");
+  BOOST_TEST(gateway::parse_settings(json::serialize(config), "/etc", none).pools[0].trust.ca_file.empty());
+
+  for (auto const* const field : {"ca_file", "certificate_file", "key_file", "crl_file", "proxy_ca_file"}) {
+    for (json::value const& wrong : {json::value{1}, json::value{""}, json::value{json::array{"a.pem"}}}) {
+      auto broken = config;
+      pool_of(broken)[field] = wrong;
+      check_fault(broken, "pools[0]." + std::string{field});
+    }
+  }
+  auto broken = config;
+  pool_of(broken).erase("certificate_file");
+  check_fault(broken, "pools[0].key_file");
+  broken = config;
+  pool_of(broken)["pins"] = "b";
+  check_fault(broken, "pools[0].pins");
+  pool_of(broken)["pins"] = json::array{};
+  check_fault(broken, "pools[0].pins");
+  pool_of(broken)["pins"] = json::array{"b", 2};
+  check_fault(broken, "pools[0].pins[1]");
+}
+
 BOOST_AUTO_TEST_CASE(a_key_entry_is_of_one_kind) {
   auto config = good();
   pool_of(config)["keys"].as_array()[0].as_object()["env"] = "X";
@@ -328,6 +367,128 @@ BOOST_AUTO_TEST_CASE(quotas_return_at_a_date) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(quotas_return_by_the_calendar) {
+  auto config = good();
+  auto const set = [&](json::value renewal) {
+    pool_of(config)["limits"].as_object()["quota_renewal"] = std::move(renewal);
+  };
+  auto const taken = [&] {
+    gateway::fault_list none;
+    auto const out = gateway::parse_settings(json::serialize(config), "", none);
+    BOOST_TEST_REQUIRE(none.empty());
+    return out.pools[0].limits.quota_renewal;
+  };
+  BOOST_TEST(!taken().has_value());
+  set("none");
+  BOOST_TEST((taken() == rondo::renewal::none()));
+  set(json::object{{"daily", "America/Los_Angeles"}});
+  BOOST_TEST((taken() == rondo::renewal::daily(rondo::time_zone::named("America/Los_Angeles"))));
+  set(json::object{{"monthly", "2026-12-31T06:30:00Z"}});
+  using namespace std::chrono;
+  BOOST_TEST((taken() == rondo::renewal::monthly(sys_days{2026y / 12 / 31} + 6h + 30min)));
+
+  std::string const place = "pools[0].limits.quota_renewal";
+  for (json::value const& wrong :
+       {json::value{1}, json::value{"daily"}, json::value{nullptr}, json::value{json::object{}},
+        json::value{json::object{{"daily", "UTC"}, {"monthly", "2026-12-01T00:00:00Z"}}}}) {
+    set(wrong);
+    check_fault(config, place);
+  }
+  for (json::value const& wrong :
+       {json::value{1}, json::value{""}, json::value{"Mars/Olympus"}, json::value{"../../etc/passwd"}}) {
+    set(json::object{{"daily", wrong}});
+    check_fault(config, place + ".daily");
+  }
+  for (json::value const& wrong : {json::value{1}, json::value{"2026-02-30T00:00:00Z"}, json::value{"UTC"}}) {
+    set(json::object{{"monthly", wrong}});
+    check_fault(config, place + ".monthly");
+  }
+  set(json::object{{"daily", "UTC"}, {"weekly", "UTC"}});
+  check_fault(config, place + ".weekly");
+}
+
+BOOST_AUTO_TEST_CASE(lanes_and_weights) {
+  auto config = good();
+  auto& pool = pool_of(config);
+  pool["lanes"] = {{"tts", {{"concurrency", 2}}}};
+  pool["lane_limits"] = {{"requests_per_minute", 5}};
+  auto const key = [&config]() -> json::object& { return pool_of(config)["keys"].as_array()[0].as_object(); };
+  key()["lanes"] = {{"tts", {{"quota", 100}}}, {"pro", {{"quota_renewal", {{"daily", "UTC"}}}}}};
+  key()["lane_limits"] = {{"concurrency", 1}};
+  key()["weight"] = 3;
+  pool["keys"].as_array()[2].as_object()["weight"] = 1'000'000; // a file
+  pool["strategy"] = "weighted";
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  auto const& got = out.pools[0];
+  BOOST_TEST((got.strategy == rondo::strategy::weighted));
+  BOOST_TEST(got.lanes.at("tts").concurrency.value() == 2U);
+  BOOST_TEST(got.lane_limits.requests_per_minute.value() == 5U);
+  BOOST_TEST(got.keys[0].lanes.size() == 2U);
+  BOOST_TEST(got.keys[0].lanes.at("tts").quota.value() == 100);
+  BOOST_TEST((got.keys[0].lanes.at("pro").quota_renewal == rondo::renewal::daily(rondo::time_zone::utc())));
+  BOOST_TEST(got.keys[0].lane_limits.concurrency.value() == 1U);
+  BOOST_TEST(got.keys[0].weight.value() == 3U);
+  BOOST_TEST(!got.keys[1].weight.has_value());
+  BOOST_TEST(got.keys[2].weight.value() == 1'000'000U);
+
+  auto const good_one = config;
+  auto const fault = [&](char const* field, json::value wrong, std::string const& place) {
+    config = good_one;
+    key()[field] = wrong;
+    check_fault(config, "pools[0].keys[0]." + place);
+    if (std::string_view{field} != "weight") {
+      config = good_one;
+      pool_of(config)[field] = wrong;
+      check_fault(config, "pools[0]." + place);
+    }
+  };
+  for (json::value const& wrong : {json::value{0}, json::value{1'000'001}, json::value{"3"}, json::value{nullptr}}) {
+    fault("weight", wrong, "weight");
+  }
+  fault("lanes", json::array{"tts"}, "lanes");
+  fault("lanes", {{"", json::object{}}}, "lanes");
+  fault("lanes", {{"tts", 3}}, "lanes.tts");
+  fault("lanes", {{"tts", {{"concurrency", -1}}}}, "lanes.tts.concurrency");
+  fault("lanes", {{"tts", {{"weight", 1}}}}, "lanes.tts.weight");
+  fault("lanes", {{"a\nb", {{"quota", "x"}}}}, "lanes.a?b.quota"); // a fault is one line
+  fault("lane_limits", 1, "lane_limits");
+  fault("lane_limits", {{"quota", "many"}}, "lane_limits.quota");
+  config = good_one;
+  pool_of(config)["weight"] = 2; // a pool has none
+  check_fault(config, "pools[0].weight");
+  config = good_one;
+  for (int i = 0; i < 1023; ++i) { // with tts and pro one too many
+    pool_of(config)["lanes"].as_object()[std::to_string(i)] = json::object{};
+  }
+  check_fault(config, "pools[0].lanes");
+  pool_of(config)["lanes"].as_object().erase("7");
+  BOOST_TEST(faults_of(config).empty());
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_fail_too_often) {
+  auto config = good();
+  pool_of(config)["most_failures"] = 20;
+  pool_of(config)["failure_period_ms"] = 1000;
+  gateway::fault_list none;
+  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  BOOST_TEST_REQUIRE(none.empty());
+  BOOST_TEST(out.pools[0].most_failures == 20U);
+  BOOST_TEST(out.pools[0].failure_period.count() == 1000);
+  auto const fault = [&](char const* field, json::value const& wrong) {
+    auto broken = config;
+    pool_of(broken)[field] = wrong;
+    check_fault(broken, "pools[0]." + std::string{field});
+  };
+  for (json::value const& wrong : {json::value{-1}, json::value{262'144}, json::value{"20"}, json::value{nullptr}}) {
+    fault("most_failures", wrong);
+  }
+  for (json::value const& wrong : {json::value{0}, json::value{86'400'001}, json::value{true}}) {
+    fault("failure_period_ms", wrong);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(pools_have_names_and_prefixes_of_their_own) {
   auto config = good();
   auto second = pool_of(config);
@@ -356,17 +517,45 @@ BOOST_AUTO_TEST_CASE(proxies) {
   check_fault(config, "pools[0].proxies[1].wait");
   pool_of(config)["proxies"] = json::array{1};
   check_fault(config, "pools[0].proxies[0]");
-  // the session of a residential gateway stands in its user: masked alike, yet two proxies
-  pool_of(config)["proxies"] = json::array{"http://user-1:p@gate:1", "http://user-2:p@gate:1"};
+  auto const entry = [&](json::object fields, std::string_view place) {
+    pool_of(config)["proxies"] = json::array{"http://a:1", std::move(fields)};
+    check_fault(config, "pools[0].proxies[1]" + std::string{place});
+  };
+  entry({{"url", "http://b:1"}, {"login", "later"}}, ".login");
+  entry({{"url", "http://b:1"}, {"login", true}}, ".login");
+  entry({{"file", 1}}, ".file");
+  entry({{"file", ""}}, ".file");
+  entry({{"file", "a.txt"}, {"tier", 16}}, ".tier");
+  entry({{"environment", "yes"}}, ".environment");
+  entry({{"environment", false}}, ".environment");
+  entry({{"url", "http://b:1"}, {"file", "a.txt"}}, "");
+  entry({{"tier", 1}}, "");
+}
+
+BOOST_AUTO_TEST_CASE(proxies_from_everywhere) {
+  auto config = good();
+  pool_of(config)["proxies"] =
+      json::parse(R"(["socks5h://a:1080|http://b:3128", {"url": "http://c:1", "login": "at_once"},
+      {"file": "proxies.txt", "login": "when_asked", "concurrency": 2}, {"environment": true, "tier": 3}])");
   gateway::fault_list none;
-  auto const out = gateway::parse_settings(json::serialize(config), "", none);
+  auto const out = gateway::parse_settings(json::serialize(config), "/etc/gateway", none);
   BOOST_TEST_REQUIRE(none.empty());
-  BOOST_TEST(out.pools[0].proxies[1].name == "http://u***:***@gate:1#2");
+  auto const& got = out.pools[0].proxies;
+  BOOST_TEST_REQUIRE(got.size() == 4U);
+  BOOST_TEST(!got[0].login_when_asked);
+  BOOST_TEST(!got[1].login_when_asked);
+  BOOST_TEST((got[2].from == gateway::proxy_entry::kind::file));
+  BOOST_TEST(got[2].file.string() == "/etc/gateway/proxies.txt");
+  BOOST_TEST(got[2].login_when_asked);
+  BOOST_TEST(got[2].concurrency == 2U);
+  BOOST_TEST((got[3].from == gateway::proxy_entry::kind::environment));
+  BOOST_TEST(got[3].tier == 3U);
 }
 
 BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
   auto config = good();
-  pool_of(config)["connections"] = {{"max_idle", 3}, {"idle_ms", 4}, {"max_age_ms", 5}};
+  pool_of(config)["connections"] = {
+      {"max_idle", 3}, {"idle_ms", 4}, {"max_age_ms", 5}, {"max_per_origin", 8}, {"max_per_proxy", 9}};
   pool_of(config)["proxy_cooldown_ms"] = 6;
   pool_of(config)["proxy_most_cooldown_ms"] = 7;
   gateway::fault_list none;
@@ -374,10 +563,19 @@ BOOST_AUTO_TEST_CASE(connections_and_the_rest_of_proxies) {
   BOOST_TEST_REQUIRE(none.empty());
   auto const& pool = out.pools[0];
   BOOST_TEST(pool.max_idle_connections == 3U);
+  BOOST_TEST(pool.max_per_origin == 8U);
+  BOOST_TEST(pool.max_per_proxy == 9U);
   BOOST_TEST(pool.idle_connection_limit.count() == 4);
   BOOST_TEST(pool.connection_max_age.count() == 5);
   BOOST_TEST(pool.proxy_cooldown.count() == 6);
   BOOST_TEST(pool.proxy_most_cooldown.count() == 7);
+  for (auto const* const field : {"max_idle", "max_per_origin", "max_per_proxy"}) {
+    for (json::value const& wrong : {json::value{"3"}, json::value{-1}, json::value{100'001}, json::value{nullptr}}) {
+      auto broken = config;
+      pool_of(broken)["connections"].as_object()[field] = wrong;
+      check_fault(broken, "pools[0].connections." + std::string{field});
+    }
+  }
   pool_of(config)["connections"].as_object()["max"] = 1;
   check_fault(config, "pools[0].connections.max");
 }

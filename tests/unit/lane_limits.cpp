@@ -6,6 +6,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -222,6 +223,26 @@ BOOST_AUTO_TEST_CASE(limits_of_a_lane_can_be_set_and_lifted) {
   BOOST_TEST(r->done);
   BOOST_TEST(take_all(*this, in("tts"), 9).size() == 9U);
   BOOST_CHECK_THROW(pool->set_lane_limits("nobody", "tts", {}), boost::system::system_error);
+}
+
+BOOST_AUTO_TEST_CASE(the_limits_of_all_lanes_can_be_replaced_at_once) {
+  pool->add(key_with_lane("a", "tts", {.concurrency = 1}, {}, "team"));
+  auto const held = take(*this, in("tts"));
+  auto const p = start(in("tts"));
+  pool->set_lane_limits("a", {{"pro", {.concurrency = 2}}}, {.concurrency = 3}); // tts is one of the others now
+  poll();
+  BOOST_TEST(p->done);
+  BOOST_TEST(take_all(*this, in("pro"), 9).size() == 2U);
+  BOOST_TEST(take_all(*this, in("tts"), 9).size() == 1U);
+  BOOST_TEST(take_all(*this, in("new"), 9).size() == 3U);
+  BOOST_CHECK_THROW(pool->add(key_with_lane("b", "tts", {.concurrency = 1}, {}, "team")), boost::system::system_error);
+  auto b = key_with_lane("b", "pro", {.concurrency = 2}, {}, "team");
+  b.lane_limits = {.concurrency = 3};
+  pool->add(std::move(b));
+  pool->set_lane_limits("a", std::map<std::string, limits>{}, {});
+  BOOST_TEST(take_all(*this, in("pro"), 9).size() == 9U);
+  BOOST_CHECK_THROW(pool->set_lane_limits("a", {{"", limits{}}}, limits{}), boost::system::system_error);
+  BOOST_CHECK_THROW(pool->set_lane_limits("nobody", {{"pro", limits{}}}, limits{}), boost::system::system_error);
 }
 
 BOOST_AUTO_TEST_CASE(what_was_spent_in_a_lane_stays_spent_when_its_limits_change) {

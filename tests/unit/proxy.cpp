@@ -116,6 +116,16 @@ BOOST_AUTO_TEST_CASE(chains_of_a_socks_proxy_and_one_behind_it) {
   BOOST_TEST((!out && out.error() == rondo::error::invalid_credentials));
 }
 
+BOOST_AUTO_TEST_CASE(the_whole_form_is_the_same_proxy) {
+  for (auto const* const text : {"http://h", "HTTPS://User@Proxy.Example", "socks4a://id@h:1", "socks5h://[::1]:9",
+                                 "http://:p@h:1", "http://@h:1", "socks5://us%65r%40zone:p%3ass%2Fw%25%20%7c%c3%a4@h:1",
+                                 "socks5h://u:%00%0d%7f@a|https://v%7C:q@[2001:db8::1]:2"}) {
+    auto const p = parsed(text);
+    BOOST_TEST((parsed(to_url(p).reveal()) == p), text);
+  }
+  BOOST_TEST(to_url(parsed("socks5h://a:1|http://u%3f:p@b")).reveal() == "socks5h://a:1|http://u%3F:p@b:80");
+}
+
 BOOST_AUTO_TEST_CASE(the_masked_form_gives_nothing_away) {
   BOOST_TEST(masked(parsed("socks5h://username:password@h:1080")) == "socks5h://u***:***@h:1080");
   BOOST_TEST(masked(parsed("http://joe:password@h:3128")) == "http://***:***@h:3128");

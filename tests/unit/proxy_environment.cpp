@@ -4,40 +4,13 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include <cstdlib>
-#include <initializer_list>
-#include <map>
-#include <optional>
 #include <string>
-#include <utility>
+
+#include <support/proxy_variables.hpp>
+
+using variables = rondo::test::proxy_variables;
 
 namespace {
-
-/// The eight variables are as given and the others unset, until the end of the scope.
-class variables {
-public:
-  variables(std::initializer_list<std::pair<char const*, char const*>> set) {
-    for (auto const* const name :
-         {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"}) {
-      auto const* const value = std::getenv(name);
-      before_[name] = value != nullptr ? std::optional<std::string>{value} : std::nullopt;
-      ::unsetenv(name);
-    }
-    for (auto const& [name, value] : set) {
-      ::setenv(name, value, 1);
-    }
-  }
-  variables(variables const&) = delete;
-  variables& operator=(variables const&) = delete;
-  ~variables() {
-    for (auto const& [name, value] : before_) {
-      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
-    }
-  }
-
-private:
-  std::map<std::string, std::optional<std::string>> before_;
-};
 
 /// The proxy for a URL, masked; `direct`, or the text of the error.
 std::string found(std::string_view url) {

@@ -69,14 +69,15 @@ struct scenario {
   }
 
   /// Adds a proxy. Its script begins when the CONNECT has arrived.
-  void proxy(std::string const& name, std::function<asio::awaitable<void>(peer&, std::string&)> script) {
+  void proxy(std::string const& name, std::function<asio::awaitable<void>(peer&, std::string&)> script,
+             bool login_when_asked = false) {
     auto& log = seen_by[name];
     servers.emplace_back(context, [&log, name, script = std::move(script)](peer& p) -> asio::awaitable<void> {
       auto const connect = co_await p.read_until("\r\n\r\n");
       log += connect;
       co_await script(p, log);
     });
-    add(name, servers.back().port());
+    add(name, servers.back().port(), login_when_asked);
   }
   void says(std::string const& name, std::string reply) {
     proxy(name, [reply = std::move(reply)](peer& p, std::string&) -> asio::awaitable<void> {
@@ -84,9 +85,10 @@ struct scenario {
       co_await p.wait_for_close();
     });
   }
-  void add(std::string const& name, unsigned port) {
+  void add(std::string const& name, unsigned port, bool login_when_asked = false) {
     proxies.add({.name = name,
-                 .url = rondo::secret{"http://user-" + name + ":pass-" + name + "@127.0.0.1:" + std::to_string(port)}});
+                 .url = rondo::secret{"http://user-" + name + ":pass-" + name + "@127.0.0.1:" + std::to_string(port)},
+                 .login_when_asked = login_when_asked});
   }
 
   /// Carries bytes to the provider and back; stops after `most` bytes of the provider's.
@@ -302,6 +304,25 @@ BOOST_AUTO_TEST_CASE(what_the_provider_says_through_a_tunnel_blames_no_proxy) {
   BOOST_TEST((keys.snapshot().find("limited")->status == rondo::key_status::rate_limited));
   BOOST_TEST((keys.snapshot().find("dead")->status == rondo::key_status::invalid));
   BOOST_TEST(requests.size() == 7U);
+}
+
+BOOST_AUTO_TEST_CASE(a_login_is_shown_at_once_or_to_who_asks) {
+  add_key("k1");
+  proxy("at_once", [this](peer& p, std::string& log) { return relay(p, log); });
+  auto const asking = [this](peer& p, std::string& log) -> asio::awaitable<void> {
+    if (log.find("Proxy-Authorization: ") == log.npos) {
+      co_await p.write("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n");
+      co_await p.wait_for_close();
+    }
+    co_await relay(p, log);
+  };
+  proxy("asks", asking, true);
+  make_client();
+  BOOST_TEST(send().proxy == "at_once");
+  BOOST_TEST(send().proxy == "asks");
+  BOOST_TEST(servers.front().accepted() == 1U);
+  BOOST_TEST(servers.back().accepted() == 2U);
+  BOOST_TEST(resting().empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_proxys_own_401_is_never_taken_for_the_providers) {

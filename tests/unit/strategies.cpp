@@ -309,6 +309,15 @@ BOOST_FIXTURE_TEST_CASE(weighted_shares_follow_the_weights_in_every_stretch, wit
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(weighted_follows_a_weight_that_is_changed, with<strategy::weighted>) {
+  add_weighted(*this, {{"a", 3}, {"b", 1}});
+  order(*this, 40, {.tokens = 1});
+  pool->set_weight("b", 9);
+  auto const names = order(*this, 120, {.tokens = 1});
+  BOOST_TEST(std::abs(std::count(names.begin(), names.end(), 'b') - 90) <= 2);
+  BOOST_CHECK_THROW(pool->set_weight("nobody", 1), boost::system::system_error);
+}
+
 BOOST_FIXTURE_TEST_CASE(weighted_does_not_let_a_key_make_up_for_turns_it_missed, with<strategy::weighted>) {
   add_weighted(*this, {{"a", 1}, {"b", 1}});
   BOOST_TEST(order(*this, 10, {.tokens = 1}) == "ababababab");

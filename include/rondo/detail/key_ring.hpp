@@ -327,6 +327,34 @@ public:
     freed(table()[index]);
   }
 
+  void set_lane_limits(std::string_view key, std::map<std::string, rondo::limits> const& named, limits const& others) {
+    std::unique_lock lock{admin_};
+    auto const index = find(key).slot;
+    auto& account = accounts_[index];
+    for (auto const& [name, l] : named) {
+      static_cast<void>(named_lane(name)); // before anything changes
+    }
+    account.lanes.clear();
+    account.lanes.insert(named.begin(), named.end());
+    account.lane_limits = others;
+    for (auto* const k : account.members) {
+      k->params.lanes = named;
+      k->params.lane_limits = others;
+    }
+    apply_lane_limits(index);
+    lock.unlock();
+    freed(table()[index]);
+  }
+
+  void set_weight(std::string_view key, std::uint32_t weight) {
+    std::lock_guard const lock{admin_};
+    auto const index = find(key).slot;
+    for (auto* const k : accounts_[index].members) {
+      k->params.weight = weight;
+    }
+    table()[index].weight.store(weight);
+  }
+
   void set_disabled(std::string_view name, bool disabled) {
     change_key(name, [&](key_record& k) { k.disabled.store(disabled); });
   }

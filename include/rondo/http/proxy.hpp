@@ -65,6 +65,9 @@ struct proxy {
 /// `error::invalid_credentials` for a user or password that the proxy's protocol cannot carry.
 [[nodiscard]] boost::system::result<proxy> parse_proxy(std::string_view text);
 
+/// The text of which `parse_proxy` makes the same proxy again, user and password included: for `proxy_params::url`.
+[[nodiscard]] secret to_url(proxy const& p);
+
 [[nodiscard]] std::string_view to_string(proxy_kind kind) noexcept;
 
 /// The form for logs and status documents: `socks5h://u***:***@host:1080`, a chain as it is parsed.

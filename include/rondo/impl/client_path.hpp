@@ -167,6 +167,7 @@ RONDO_DECL std::shared_ptr<http::proxy const> client_path::parsed(proxy_lease co
     if (auto fresh = http::parse_proxy(lease.url())) {
       fresh->requests_per_tunnel = lease.requests_per_tunnel();
       fresh->tunnel_age = lease.tunnel_age();
+      fresh->login = lease.login_when_asked() ? http::proxy_login::when_asked : http::proxy_login::at_once;
       known = std::make_shared<http::proxy const>(std::move(*fresh));
     }
   }

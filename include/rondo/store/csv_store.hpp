@@ -33,6 +33,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,7 +52,10 @@ struct csv_store_options {
   /// Told of every failure to save in the background, on the pool's executor; the store keeps trying. A failure that
   /// nobody is told of shows in `close` at the latest.
   std::function<void(file_error const&)> on_error{};
-  clock_source const* clock = nullptr; ///< must outlive the store; null = the system's
+  clock_source const* clock = nullptr;          ///< must outlive the store; null = the system's
+  std::map<std::string, rondo::limits> lanes{}; ///< of every key, see `key_params::lanes`
+  rondo::limits lane_limits{};                  ///< of every key, see `key_params::lane_limits`
+  std::uint32_t weight = 1;                     ///< of every key, see `key_params::weight`
 };
 
 namespace detail {
@@ -409,6 +413,9 @@ private:
     params.name = rows_[row].name;
     params.secret = key.secret;
     params.limits = options_.limits;
+    params.lanes = options_.lanes;
+    params.lane_limits = options_.lane_limits;
+    params.weight = options_.weight;
     params.remaining = key.remaining;
     params.barred = key.barred;
     if (key.exhausted) {

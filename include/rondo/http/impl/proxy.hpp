@@ -114,6 +114,38 @@ RONDO_DECL error_code check_proxy(proxy const& p) noexcept {
   return out;
 }
 
+inline void append_encoded(std::string& out, std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  for (char const c : text) {
+    auto const byte = static_cast<unsigned char>(c);
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {
+      out += c;
+    } else {
+      out.append("%").append(1, digits[byte >> 4U]).append(1, digits[byte & 15U]);
+    }
+  }
+}
+
+/// Host and port.
+inline void append_place(std::string& out, proxy const& p) {
+  auto const ipv6 = p.host.find(':') != std::string::npos;
+  out.append(ipv6 ? "[" : "").append(p.host).append(ipv6 ? "]:" : ":").append(std::to_string(p.port));
+}
+
+inline void append_url(std::string& out, proxy const& p) {
+  if (p.through) {
+    append_url(out, *p.through);
+    out.append("|");
+  }
+  out.append(to_string(p.kind)).append("://");
+  if (p.has_credentials) {
+    append_encoded(out, p.user);
+    append_encoded(out.append(":"), p.password.reveal());
+    out.append("@");
+  }
+  append_place(out, p);
+}
+
 } // namespace detail
 
 RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
@@ -134,6 +166,19 @@ RONDO_DECL boost::system::result<proxy> parse_proxy(std::string_view text) {
   return out;
 }
 
+RONDO_DECL secret to_url(proxy const& p) {
+  std::size_t most = 0;
+  for (auto const* hop = &p; hop != nullptr; hop = hop->through.get()) {
+    most += 32 + 3 * hop->user.size() + 3 * hop->password.reveal().size() + hop->host.size();
+  }
+  std::string out;
+  out.reserve(most); // so that it leaves no copies behind
+  detail::append_url(out, p);
+  secret whole{out};
+  OPENSSL_cleanse(out.data(), out.size());
+  return whole;
+}
+
 RONDO_DECL std::string masked(proxy const& p) {
   auto out = p.through ? masked(*p.through) + "|" : std::string{};
   out.append(to_string(p.kind)).append("://");
@@ -142,8 +187,8 @@ RONDO_DECL std::string masked(proxy const& p) {
     auto const initial = p.user.size() >= 4 && std::isalnum(static_cast<unsigned char>(p.user[0])) != 0;
     out.append(p.user, 0, initial ? 1 : 0).append("***:***@");
   }
-  auto const ipv6 = p.host.find(':') != std::string::npos;
-  return out.append(ipv6 ? "[" : "").append(p.host).append(ipv6 ? "]:" : ":").append(std::to_string(p.port));
+  detail::append_place(out, p);
+  return out;
 }
 
 } // namespace rondo::http
