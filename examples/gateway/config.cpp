@@ -577,8 +577,8 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   take_retry(in, out.retry, faults);
   if (auto const* const connections = in.any("connections")) {
     json_fields fields{*connections, in.path("connections"), faults};
-    auto const most = [&fields](std::string_view name, std::size_t& value) {
-      value = static_cast<std::size_t>(fields.integer(name, static_cast<std::int64_t>(value), 0, 100'000));
+    auto const most = [&fields](std::string_view name, std::size_t& limit) {
+      limit = static_cast<std::size_t>(fields.integer(name, static_cast<std::int64_t>(limit), 0, 100'000));
     };
     most("max_idle", out.max_idle_connections);
     most("max_per_origin", out.max_per_origin);
