@@ -90,6 +90,7 @@ BOOST_AUTO_TEST_CASE(every_2xx_and_every_shape_of_it_is_accepted) {
 BOOST_AUTO_TEST_CASE(informational_answers_are_skipped) {
   expect_done("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
   expect_failure("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 No\r\n\r\n", rondo::error::proxy_auth_failed);
+  expect_failure("HTTP/1.1 407 No\r\nProxy-Authenticate\r\n\r\n", rondo::error::proxy_auth_failed);
   expect_failure("HTTP/1.1 101 Switching\r\n\r\n", rondo::error::proxy_protocol);
 }
 

@@ -62,7 +62,8 @@ struct proxy {
 /// Takes `scheme://[user[:password]@]host[:port]` apart; schemes are the names of `proxy_kind`, the usual ports are 80
 /// for `http`, 443 for `https` and 1080 for SOCKS. A chain is written in the order in which bytes pass it,
 /// `socks5h://first:1080|http://second:3128`. `error::invalid_proxy` when it is malformed or unsupported, and
-/// `error::invalid_credentials` for a user or password that the proxy's protocol cannot carry.
+/// `error::invalid_credentials` for a user or password that the proxy's protocol cannot carry, and
+/// `error::name_too_long` for a host name over 255 characters.
 [[nodiscard]] boost::system::result<proxy> parse_proxy(std::string_view text);
 
 /// The text of which `parse_proxy` makes the same proxy again, user and password included: for `proxy_params::url`.

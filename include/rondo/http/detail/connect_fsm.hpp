@@ -201,9 +201,10 @@ private:
       return make_error_code(offered_.any && !offered_.basic ? error::proxy_auth_unsupported
                                                              : error::proxy_auth_failed);
     }
-    auto const colon = std::min(line_.find(':'), line_.size());
-    if (boost::beast::iequals({line_.data(), colon}, "proxy-authenticate")) {
-      offered_.add(std::string_view{line_}.substr(colon + 1));
+    auto const line = std::string_view{line_};
+    auto const colon = line.find(':');
+    if (colon != line.npos && boost::beast::iequals(line.substr(0, colon), "proxy-authenticate")) {
+      offered_.add(line.substr(colon + 1));
     }
     line_.clear();
     return {};
