@@ -42,12 +42,15 @@ public:
     }
     case proxy_strategy::latency: {
       auto one = any(ready, size, suits);
+      if (one == none) {
+        break; // one may come back in this moment: the walk finds it
+      }
       auto other = any(ready, size, [&](std::uint32_t i) { return i != one && suits(i); });
       if (other != none && score(other) < score(one)) {
         std::swap(one, other);
       }
-      if (one == none || take(one) || (other != none && take(other))) {
-        return one != none;
+      if (take(one) || (other != none && take(other))) {
+        return true;
       }
       break;
     }
