@@ -240,7 +240,7 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
   if (named != 1 && value.is_object()) {
     faults.add(path, "must name exactly one of secret, env, csv and dotenv");
     for (auto const kind : kinds) {
-      (void)in.any(kind);
+      static_cast<void>(in.any(kind));
     }
     (void)in.any("service");
     (void)in.any("name");
@@ -452,7 +452,7 @@ proxy_entry take_proxy(json::value const& value, std::string path, std::filesyst
   if (named != 1 && value.is_object()) {
     faults.add(path, "must name exactly one of url, file and environment");
     for (auto const kind : kinds) {
-      (void)in.any(kind);
+      static_cast<void>(in.any(kind));
     }
   } else if (in.has("file")) {
     out.from = proxy_entry::kind::file;

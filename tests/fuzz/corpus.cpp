@@ -75,8 +75,16 @@ BOOST_AUTO_TEST_CASE(http_answer) {
   run_corpus("http_answer", fuzz::http_answer);
 }
 
+BOOST_AUTO_TEST_CASE(no_proxy) {
+  run_corpus("no_proxy", fuzz::no_proxy);
+}
+
 BOOST_AUTO_TEST_CASE(provider_answers) {
   run_corpus("provider_answers", fuzz::provider_answers);
+}
+
+BOOST_AUTO_TEST_CASE(proxy_list) {
+  run_corpus("proxy_list", fuzz::proxy_list);
 }
 
 BOOST_AUTO_TEST_CASE(reset_formats) {

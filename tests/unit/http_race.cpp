@@ -138,8 +138,8 @@ BOOST_AUTO_TEST_CASE(a_short_limit_leaves_time_for_every_address) {
 
 BOOST_AUTO_TEST_CASE(nobody_answers) {
   rondo::http::exchange_options options;
-  options.connect_timeout = 30ms;
   BOOST_TEST((get(host({"127.0.0.2", "127.0.0.3"}), options) == rondo::error::connect_failed));
+  options.connect_timeout = 30ms;
   silent_address const silent{"127.0.0.2", server.port()};
   BOOST_TEST((get(host({"127.0.0.2", "127.0.0.3"}), options) == rondo::error::connect_timeout));
   BOOST_TEST((get(host({"127.0.0.3", "127.0.0.2"}), options) == rondo::error::connect_timeout));

@@ -34,9 +34,8 @@ public:
     case proxy_strategy::sticky:
     case proxy_strategy::round_robin: break;
     case proxy_strategy::random: {
-      auto const one = any(ready, size, suits);
-      if (one == none || take(one)) {
-        return one != none;
+      if (auto const one = any(ready, size, suits); one != none && take(one)) {
+        return true;
       }
       break;
     }

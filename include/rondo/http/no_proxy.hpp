@@ -14,7 +14,9 @@ namespace rondo::http {
 /// The hosts that are talked to without a proxy, in the form of the variable NO_PROXY and by the rules of curl.
 ///
 /// A list of elements with commas or blanks between them; `*` alone means every host. Upper and lower case are the
-/// same. | element | hosts |
+/// same.
+///
+/// | element | hosts |
 /// |---|---|
 /// | `example.com`, `.example.com` | that one and all below it, not `notexample.com`; a dot at the end does not count |
 /// | `10.1.2.3`, `::1` | that address, in any spelling |

@@ -59,6 +59,7 @@ public:
   }
 
 private:
+  // counters: each is true by itself, and pairs with nothing
   static constexpr auto relaxed = std::memory_order_relaxed;
   static constexpr std::array<std::string_view, 6> parties{"nobody", "caller", "pool", "proxy", "path", "origin"};
   static constexpr std::array<std::string_view, 4> names{"acquire", "connect", "first_byte", "whole"};

@@ -7,6 +7,7 @@
 #include <rondo/store/file_error.hpp>
 #include <rondo/store/files.hpp>
 #include <rondo/store/stored_key.hpp>
+#include <rondo/store/text_lines.hpp>
 
 #include <unistd.h>
 
@@ -88,28 +89,15 @@ struct dotenv_variable {
 
 /// The variables of a `.env` file, in order.
 ///
-/// One a line: `NAME=value`, with `export` before it and blanks around `=` allowed; empty lines and lines that begin
-/// with
-/// `#` are skipped. An unquoted value ends at the line's end or before ` #`; `'...'` is taken literally; `"..."` knows
-/// `\n \r \t \" \\ \$`. No other variables are expanded. CRLF and a byte order mark are accepted.
+/// One a line: `NAME=value`, with `export` before it and blanks around `=` allowed; empty lines and those that begin
+/// with `#` are skipped. An unquoted value ends at the line's end or before ` #`; `'...'` is taken literally; in
+/// `"..."` there may be `\n \r \t \" \\ \$`. No other variables are expanded. CRLF and a byte order mark are accepted.
 ///
 /// \param file for messages
 /// \throws file_error with `file_malformed`, naming the line
 [[nodiscard]] inline std::vector<dotenv_variable> parse_dotenv(std::string_view text, std::string const& file) {
   std::vector<dotenv_variable> out;
-  if (text.starts_with("\xef\xbb\xbf")) {
-    text.remove_prefix(3);
-  }
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    if (line.ends_with('\r')) {
-      line.remove_suffix(1);
-    }
-    line = rondo::detail::trimmed(line);
-    if (line.empty() || line.front() == '#') {
-      continue;
-    }
+  detail::for_each_line(text, [&](std::string_view line, std::size_t number) {
     auto const fail = [&](std::string_view problem) {
       throw file_error{error::file_malformed, file, number, {}, problem};
     };
@@ -164,7 +152,7 @@ struct dotenv_variable {
       value = rondo::detail::trimmed(rest);
     }
     out.push_back({std::string{name}, std::move(value), number});
-  }
+  });
   return out;
 }
 

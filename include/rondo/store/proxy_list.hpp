@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <rondo/detail/date_time.hpp>
 #include <rondo/error.hpp>
 #include <rondo/http/proxy.hpp>
 #include <rondo/store/file_error.hpp>
+#include <rondo/store/text_lines.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -24,19 +24,7 @@ namespace rondo::store {
 [[nodiscard]] inline std::vector<http::proxy> parse_proxy_list(std::string_view text, std::string const& file) {
   std::vector<http::proxy> out;
   std::unordered_multimap<std::string, std::size_t> places; // of those at one host and port
-  if (text.starts_with("\xef\xbb\xbf")) {
-    text.remove_prefix(3);
-  }
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    auto line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    if (line.ends_with('\r')) {
-      line.remove_suffix(1);
-    }
-    line = rondo::detail::trimmed(line);
-    if (line.empty() || line.front() == '#') {
-      continue;
-    }
+  detail::for_each_line(text, [&](std::string_view line, std::size_t number) {
     auto next = http::parse_proxy(line);
     if (!next) {
       throw file_error{error::file_malformed, file, number, {}, next.error().message()};
@@ -47,7 +35,7 @@ namespace rondo::store {
       places.emplace(place, out.size());
       out.push_back(std::move(*next));
     }
-  }
+  });
   if (out.empty()) {
     throw file_error{error::file_malformed, file, "holds no proxy"};
   }

@@ -124,10 +124,11 @@ private:
     auto& self = owner_of(bio);
     BIO_clear_retry_flags(bio);
     BIO_clear_flags(bio, BIO_FLAGS_IN_EOF);
-    auto const got = self.below_ ? self.below_->pass(self.below_->read({to, size}))
-                                 : ::recv(self.socket_->native_handle(), to, size, 0);
+    auto const got =
+        self.below_ ? pass(self.below_->read({to, size})) : ::recv(self.socket_->native_handle(), to, size, 0);
     *n = got > 0 ? static_cast<std::size_t>(got) : 0;
     if (got == 0) {
+      errno = 0; // of an earlier call
       BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
     } else if (got < 0 && is_retry(errno)) {
       BIO_set_retry_read(bio);
@@ -138,7 +139,7 @@ private:
   static int send(BIO* bio, char const* from, std::size_t size, std::size_t* n) noexcept {
     auto& self = owner_of(bio);
     BIO_clear_retry_flags(bio);
-    auto const sent = self.below_ ? self.below_->pass(self.below_->write({from, size}))
+    auto const sent = self.below_ ? pass(self.below_->write({from, size}))
                                   : ::send(self.socket_->native_handle(), from, size, MSG_NOSIGNAL);
     *n = sent > 0 ? static_cast<std::size_t>(sent) : 0;
     if (sent < 0 && is_retry(errno)) {
@@ -148,7 +149,7 @@ private:
   }
 
   /// A step as the system would tell it to the layer above.
-  [[nodiscard]] ssize_t pass(tls_step const& step) noexcept {
+  [[nodiscard]] static ssize_t pass(tls_step const& step) noexcept {
     using kind = tls_step::kind;
     switch (step.what) {
     case kind::done: return static_cast<ssize_t>(step.n);

@@ -283,8 +283,6 @@ RONDO_DECL asio::awaitable<failure> client_core::establish(connection& c, url co
     // the answer may have a body and may be the last on its connection: a new one is the same to every proxy
     show_login = true;
     c.tls.reset();
-    error_code ignored;
-    c.socket.close(ignored);
   }
   if (to.is_tls()) {
     set_limit(c, c.limit, deadline_first ? error::deadline_exceeded : error::connect_timeout);
