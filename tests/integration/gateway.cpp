@@ -536,17 +536,25 @@ BOOST_AUTO_TEST_CASE(bodies_however_they_come) {
   BOOST_TEST(c.read_head() == "HTTP/1.1 100 Continue\r\n\r\n");
   c.send("xyz");
   BOOST_TEST(c.read().status() == 200U);
-  for (auto const byte : std::string{"\r\nPOST /3 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi"}) {
-    c.send({&byte, 1});
+  for (std::string const text :
+       {"\r\nPOST /3 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi",
+        "POST /4 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /5 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nho\r\n0\r\n\r\n"}) {
+    for (auto const byte : text) {
+      c.send({&byte, 1});
+      BOOST_TEST_REQUIRE(ask(g.admin(), request("GET", "/healthz")).status() == 200U); // meanwhile the byte is read
+    }
+    BOOST_TEST(c.read().status() == 200U);
   }
-  BOOST_TEST(c.read().status() == 200U);
   auto const sent = up.notes();
-  BOOST_TEST_REQUIRE(sent.size() == 3U);
+  BOOST_TEST_REQUIRE(sent.size() == 5U);
   BOOST_TEST(sent[0].substr(sent[0].size() - 9) == "\r\n\r\nabcde");
   BOOST_TEST(sent[0].find("Content-Length: 5") != std::string::npos);
   BOOST_TEST(sent[1].find("Expect") == std::string::npos);
   BOOST_TEST(sent[1].substr(sent[1].size() - 3) == "xyz");
   BOOST_TEST(sent[2].substr(sent[2].size() - 2) == "hi");
+  BOOST_TEST(sent[3].ends_with("\r\n\r\n"));
+  BOOST_TEST(sent[4].ends_with("\r\n\r\nho"));
 }
 
 BOOST_AUTO_TEST_CASE(kinds_of_connections) {

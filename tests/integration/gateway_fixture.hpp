@@ -92,6 +92,7 @@ class caller {
 public:
   explicit caller(std::uint16_t port) : socket_{context_} {
     socket_.connect({asio::ip::address_v4::loopback(), port});
+    socket_.set_option(asio::ip::tcp::no_delay{true}); // what is sent in pieces shall arrive so
     timeval const patience{20, 0};
     ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);

@@ -3,7 +3,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -187,17 +189,32 @@ std::vector<bad_answer> early_ends() {
 }
 
 struct bad_answer_fixture : rondo::test::http_fixture {
-  /// Runs the exchange twice: over a fresh connection, and over one that has served a request before.
+  enum class manner { whole, on_kept_connection, in_pieces };
+
+  /// Byte by byte, or if that took long in larger pieces. The client reads in between.
+  awaitable<void> write_in_pieces(peer& p, std::string_view bytes) {
+    auto const size = bytes.size() <= 1000 ? std::size_t{1} : bytes.size() / 100;
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(size, bytes.size()))) {
+      co_await p.write(bytes.substr(0, size));
+      co_await boost::asio::post(context, boost::asio::use_awaitable);
+    }
+  }
+
+  /// Runs the exchange three times: over a fresh connection, over one that has served a request before, and in pieces.
   void expect(bad_answer const& bad) {
-    for (auto const kept : {false, true}) {
-      auto first = kept;
+    for (auto const way : {manner::whole, manner::on_kept_connection, manner::in_pieces}) {
+      auto first = way == manner::on_kept_connection;
       scripted_server server{context, [&](peer& p) -> awaitable<void> {
                                if (std::exchange(first, false)) {
                                  co_await p.read_request();
                                  co_await p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
                                }
                                co_await p.read_request();
-                               co_await p.write(bad.bytes);
+                               if (way == manner::in_pieces) {
+                                 co_await write_in_pieces(p, bad.bytes);
+                               } else {
+                                 co_await p.write(bad.bytes);
+                               }
                                if (bad.then == ending::hang) {
                                  co_await p.wait_for_close();
                                } else if (bad.then == ending::reset) {
@@ -206,13 +223,13 @@ struct bad_answer_fixture : rondo::test::http_fixture {
                              }};
       auto const to = url_of("http", "127.0.0.1", server.port());
       auto const request = request_of(bad.method, "/", bad.method == verb::post ? "{}" : "");
-      if (kept) {
+      if (way == manner::on_kept_connection) {
         BOOST_TEST_REQUIRE(run(client->send(to, request)).has_value());
       }
       rondo::http::exchange_options options;
       options.idle_timeout = bad.expected == error::idle_timeout ? 40ms : 5s;
       auto const got = run(client->send(to, request, options));
-      BOOST_TEST_CONTEXT(bad.what << (kept ? ", kept connection" : "")) {
+      BOOST_TEST_CONTEXT(bad.what << ", manner " << static_cast<int>(way)) {
         BOOST_TEST((!got && got.error().ec == bad.expected), (got ? "an answer" : got.error().ec.message()));
         if (!got) {
           BOOST_TEST((got.error().who == rondo::blame_of(bad.expected)));
@@ -221,6 +238,10 @@ struct bad_answer_fixture : rondo::test::http_fixture {
         BOOST_TEST(server.accepted() == 1U); // a POST is not repeated
         BOOST_TEST(client->idle_connections() == 0U);
         BOOST_TEST(client->active_connections() == 0U);
+      }
+      server.close();
+      while (server.open() != 0) { // the script refers to what is here
+        context.run_one();
       }
     }
   }

@@ -137,16 +137,32 @@ RONDO_DECL error_code client_core::check_field_count(fields const& message) cons
   return count > options_.max_fields ? make_error_code(error::response_head_too_large) : error_code{};
 }
 
+/// What Beast lets through in the lines of a head, or in one that comes in pieces sees only at its end: fields that are
+/// folded, of which one reads as a value what another may read as the next field, and lines that end with LF.
+class line_rules {
+public:
+  void look_at(std::string_view piece) noexcept {
+    for (std::size_t at = 0; at < piece.size();) {
+      broken_ = broken_ || (last_ == '\n' && (piece[at] == ' ' || piece[at] == '\t'));
+      auto const end = std::min(piece.find('\n', at), piece.size() - 1);
+      auto const before = end > at ? piece[end - 1] : last_;
+      last_ = piece[end];
+      broken_ = broken_ || (last_ == '\n' && before != '\r');
+      at = end + 1;
+    }
+  }
+  [[nodiscard]] bool broken() const noexcept { return broken_; }
+
+private:
+  char last_ = 0;
+  bool broken_ = false;
+};
+
 /// What Beast lets through although it is no answer, or none that we can read to its end.
-[[nodiscard]] inline bool acceptable(response_head const& head, std::string_view raw) {
+[[nodiscard]] inline bool acceptable(response_head const& head) {
   auto const status = head.result_int();
   if (status < 100 || status == 101 || status > 599) {
     return false;
-  }
-  for (auto at = raw.find('\n'); at != std::string_view::npos && at + 1 < raw.size(); at = raw.find('\n', at + 1)) {
-    if (raw[at + 1] == ' ' || raw[at + 1] == '\t') {
-      return false; // a folded field: what one reads as its value, another may read as the next field
-    }
   }
   auto const [first, last] = head.equal_range(beast_http::field::transfer_encoding);
   if (first == last) {
@@ -170,14 +186,17 @@ client_core::read_head(connection& c, bool head_only, exchange_options const& op
     auto bounded = false;
     c.gentle = continue_by < options.deadline;
     set_limit(c, std::min(continue_by, options.deadline), error::deadline_exceeded);
-    std::string_view raw;
+    line_rules lines;
+    std::size_t looked_at = 0;
     std::size_t parsed = 0;
     for (;;) {
       error_code ec = beast_http::error::need_more;
       if (!c.input.empty()) {
         auto const bytes = c.input.data();
         parsed = parser.put(bytes, ec);
-        raw = {static_cast<char const*>(bytes.data()), parsed};
+        auto const end = ec == beast_http::error::need_more ? bytes.size() : std::max(parsed, looked_at);
+        lines.look_at(std::string_view{static_cast<char const*>(bytes.data()), end}.substr(looked_at));
+        looked_at = end - parsed;
         c.head_bytes += parsed;
       }
       if (c.head_bytes > options_.max_head || ec == beast_http::error::header_limit) {
@@ -186,7 +205,7 @@ client_core::read_head(connection& c, bool head_only, exchange_options const& op
       if (parser.is_header_done() && !ec) {
         break;
       }
-      if (ec != beast_http::error::need_more) {
+      if (ec != beast_http::error::need_more || lines.broken()) {
         co_return make_error_code(error::bad_response);
       }
       c.input.consume(parsed);
@@ -217,7 +236,7 @@ client_core::read_head(connection& c, bool head_only, exchange_options const& op
     }
     c.gentle = false;
     auto const& head = parser.get().base();
-    auto const good = acceptable(head, raw);
+    auto const good = acceptable(head) && !lines.broken();
     c.input.consume(parsed);
     if (!good) {
       co_return make_error_code(error::bad_response);

@@ -69,7 +69,9 @@ RONDO_DECL boost::asio::awaitable<read_result> incoming::read(boost::asio::mutab
   auto& parser = *c.parser;
   try {
     for (;;) {
-      if (!c.input.empty()) {
+      // the parser may assert that the last chunk is whole if it is the first; no chunked body is shorter
+      auto const too_little = parser.chunked() && received_ + framing_ == 0 && c.input.size() < 5;
+      if (!c.input.empty() && !too_little) {
         auto& body = parser.get().body();
         body.data = space.data();
         body.size = space.size();
