@@ -65,9 +65,9 @@ struct balance_mark {
 /// Most callers want `acquire`: it waits its turn. `try_acquire` never waits; `async_acquire` takes any completion
 /// token.
 class key_pool {
-  template <class CompletionToken> auto initiate(detail::demand const& want, CompletionToken&& token) {
+  template <class CompletionToken> auto initiate(detail::patient_demand const& what, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire{ring_}, token,
-                                                                                 want);
+                                                                                 what);
   }
 
   [[nodiscard]] auto wait(detail::acquisition& what) {
@@ -108,8 +108,8 @@ public:
   ///   time in `retry_after()`), `exhausted` (no return is known), `no_keys`, `too_large` (no key could ever grant
   ///   that many tokens), `invalid_argument` (negative tokens), or `operation_aborted`.
   ///
-  /// Thread safety: any thread. Cost: one coroutine frame; lock-free and without another allocation when a key is
-  /// ready; a waiting request costs one allocation.
+  /// Thread safety: any thread. Cost: one coroutine frame, in which a request that waits does so too; lock-free when a
+  /// key is ready.
   ///
   /// \code
   /// rondo::lease lease = co_await pool.acquire({.tokens = 200, .timeout = 2s});
@@ -139,7 +139,7 @@ public:
   ///
   /// \param avoid accounts that must not be used, by `lease::account_id`
   [[nodiscard]] std::optional<lease> try_acquire(request const& r, std::span<std::uint32_t const> avoid = {}) {
-    return try_take(to_demand(r), avoid);
+    return try_take(to_demand(r).want, avoid);
   }
   [[nodiscard]] std::optional<lease> try_acquire(std::int64_t tokens) {
     std::optional<lease> out{std::in_place};
@@ -242,13 +242,13 @@ private:
     return out;
   }
 
-  [[nodiscard]] detail::demand to_demand(request const& r) {
-    detail::demand out;
-    out.tokens = r.tokens;
-    out.in = &ring_->lane_of(r.lane);
-    out.affinity = r.affinity.hash();
-    out.needs = r.needs;
-    out.unsent = r.unsent;
+  [[nodiscard]] detail::patient_demand to_demand(request const& r) {
+    detail::patient_demand out;
+    out.want.tokens = r.tokens;
+    out.want.in = &ring_->lane_of(r.lane);
+    out.want.affinity = r.affinity.hash();
+    out.want.needs = r.needs;
+    out.want.unsent = r.unsent;
     if (r.timeout != std::chrono::steady_clock::duration::max()) {
       out.patience = std::max<detail::tick>(std::chrono::nanoseconds{r.timeout}.count(), 0);
     }
@@ -268,27 +268,27 @@ private:
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
     detail::acquisition it;
-    if (!detail::lease_factory::try_take(*ring_, tokens, it.result)) [[unlikely]] {
-      it.want = to_demand({.tokens = tokens});
+    if (!detail::lease_factory::try_take(*ring_, tokens, it.result())) [[unlikely]] {
+      it.want(to_demand({.tokens = tokens}));
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);
     }
-    co_return std::move(it.result);
+    co_return std::move(it.result());
   }
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(detail::acquisition it) {
-    if (it.want.tokens < 0 || !detail::lease_factory::try_take(*ring_, it.want, it.result)) [[unlikely]] {
+    if (!it.try_take(*ring_)) [[unlikely]] {
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);
     }
-    co_return std::move(it.result);
+    co_return std::move(it.result());
   }
 
-  static void throw_if_failed(detail::acquisition const& it) {
-    if (it.ec) {
-      throw acquire_error{it.ec, it.result.retry_after()};
+  static void throw_if_failed(detail::acquisition& it) {
+    if (it.failure()) {
+      throw acquire_error{it.failure(), it.result().retry_after()};
     }
   }
 

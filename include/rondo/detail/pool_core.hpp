@@ -105,12 +105,13 @@ public:
     });
   }
 
-  /// Puts a request in the line; it may be completed before this returns. \throws std::bad_alloc, and is not in it then
-  void wait(waiter& w) {
+  /// Puts a request in the line, for so many ns at most; it may be completed before this returns.
+  /// \throws std::bad_alloc, and is not in it then
+  void wait(waiter& w, tick patience = never) {
     waiter* done = nullptr;
     {
       std::lock_guard const lock{mutex_};
-      auto const deadline = w.want.patience == never ? never : after(now(), w.want.patience);
+      auto const deadline = patience == never ? never : after(now(), patience);
       auto& kind = class_of(w.want); // may throw; what follows does not
       line_.push_back(w, kind, deadline);
       if (most_wanted_.load() < w.want.tokens) {
@@ -264,7 +265,7 @@ public:
       std::lock_guard const lock{mutex_};
       while (!line_.empty()) {
         auto& w = line_.front();
-        w.aborted = true;
+        w.how = waiter::end::aborted;
         leave_line(w);
         wait_line::push_done(w, done);
       }
@@ -772,10 +773,10 @@ private:
   }
 
   void fail(waiter& w, outlook const& seen, tick now, waiter*& done) noexcept {
-    w.failed = why_not(w.want, seen, now);
-    if (auto const back_at = seen.return_at(now); back_at != never) {
-      w.back_in = std::max<tick>(back_at - now, 0);
-    }
+    auto const back_at = seen.return_at(now);
+    w.how = waiter::end::failed;
+    w.why = why_not(w.want, seen, now);
+    w.got.taken = back_at == never ? never : std::max<tick>(back_at - now, 0);
     leave_line(w);
     wait_line::push_done(w, done);
   }
@@ -861,12 +862,60 @@ private:
       free(*g.from_lane, lane_slots(g), g.what_of_lane());
       changed_.store(true); // the head may no longer wait for its lane, but for the account
     }
-    if ((free(s, table_, g.what) & gate::closed) == 0) {
-      wake();
-    } else {
+    auto const word = table_.end_lease(s, g.what);
+    if ((word & gate::closed) != 0) {
       let_go(); // in the name of the lease
+    } else {
+      if ((word & gate::parked) != 0 && waiting_.load() != 0) {
+        pass_on(s);
+      } else {
+        if ((word & gate::parked) != 0) {
+          bring_back(s, table_);
+        }
+        wake();
+      }
+      if ((word & gate::retired) != 0) {
+        retire_if_unused(s);
+      }
     }
     let_go();
+  }
+
+  /// A lease of a slot that is parked has ended, and somebody waits.
+  void pass_on(slot_type& s) noexcept {
+    waiter* done = nullptr;
+    {
+      std::lock_guard const lock{mutex_};
+      if (!give_to_head(s, done)) {
+        bring_back(s, table_);
+        serve_line(done);
+      }
+    }
+    wait_line::complete_all(done);
+  }
+
+  /// Where no other slot has anything to give, what came free goes straight to the head of the line: the slot would be
+  /// put among the ready ones only to be taken out again. True if that is all there was to do.
+  [[nodiscard]] bool give_to_head(slot_type& s, waiter*& done) noexcept {
+    auto const how = strategy_.load();
+    auto const has_books = how == strategy::weighted || how == strategy::fill_first; // which a pick writes
+    if (line_.empty() || has_books || changed_.load() || !table_.ready().empty()) {
+      return false;
+    }
+    auto& head = line_.front();
+    auto const& want = head.want;
+    if (table_of(*want.in) || want.in->cool_until.load() != 0 || bars(s, want.needs)) {
+      return false;
+    }
+    lazy_now now{clock()};
+    bool disturbed = false;
+    bool contended = false;
+    if (!take_from(s, nullptr, want, head.got, now, on_refusal::watch, disturbed, contended)) {
+      return false;
+    }
+    leave_line(head);
+    wait_line::push_done(head, done);
+    return table_.waits_for_lease(s) && !line_.empty();
   }
 
   /// What was lent is spent: some who hoped for it may wait in vain.
@@ -879,19 +928,17 @@ private:
     }
   }
 
-  /// Frees the place of a lease, and does what others could not do because of it.
-  std::uint64_t free(slot_type& s, table_type& t, claim const& c) noexcept {
+  /// Frees the place of a lease in its lane.
+  void free(slot_type& s, table_type& t, claim const& c) noexcept {
     auto const word = t.end_lease(s, c);
-    if ((word & gate::closed) == 0) {
-      if ((word & gate::parked) != 0) {
-        auto at = recent();
-        t.reconsider(s, table_type::time_for(s, at));
-      }
-      if ((word & gate::retired) != 0 && gate::leases(word) == 1) {
-        retire(s);
-      }
+    if ((word & gate::parked) != 0) {
+      bring_back(s, t);
     }
-    return word;
+  }
+
+  void bring_back(slot_type& s, table_type& t) noexcept {
+    auto at = recent();
+    t.reconsider(s, table_type::time_for(s, at));
   }
 
   /// A request was served. True if the slot is well again because of it.

@@ -339,6 +339,13 @@ public:
     return look_again(s, now);
   }
 
+  /// True if a parked slot has no lease to give and is to be found among those of which one may end: nothing needs to
+  /// be done about it before one does.
+  [[nodiscard]] bool waits_for_lease(slot_type const& s) const noexcept {
+    auto const word = s.gate.load();
+    return (word & gate::parked) != 0 && full(s, word, 1) && pending_.test(s.index);
+  }
+
   /// What is to be handed to the functions that want to know the time: a slot that has to do with none makes do
   /// without.
   [[nodiscard]] static tick time_for(slot_type const& s, lazy_now& now) noexcept {

@@ -13,7 +13,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -26,9 +25,14 @@ struct demand {
   std::int64_t tokens = 0;
   lane* in = nullptr; ///< never null once it has come to the core
   std::uint64_t affinity = 0;
-  tick patience = never; ///< longest wait in ns
   capability_set needs;
   bool unsent = false; ///< rates count from the mark, see `pool_core::mark_sent`
+};
+
+/// One that may wait.
+struct patient_demand {
+  demand want;
+  tick patience = never; ///< longest wait in ns
 };
 
 /// What a slot gave for a demand; must be handed to exactly one of settle, refund and report.
@@ -49,12 +53,13 @@ struct grant {
 /// A parked request. The line refers to it until `complete` is called or `pool_core::cancel` returned true.
 class waiter {
 public:
+  enum class end : std::uint8_t { served, failed, aborted };
+
   demand want;
-  // the answer: a grant, or an error and when to come back
-  grant got;
-  tick back_in = never;
-  std::optional<error> failed;
-  bool aborted = false;
+  // the answer
+  grant got; ///< of one that has failed, `taken` is the time until it may be served, `never` if that is not known
+  error why{};
+  end how = end::served;
 
   /// Called once, without any lock held, by whichever thread freed the capacity. Must not block.
   virtual void complete() noexcept = 0;

@@ -17,11 +17,13 @@
 #include <boost/asio/prefer.hpp>
 #include <boost/config.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace rondo::detail {
 
@@ -64,29 +66,73 @@ private:
   }
 };
 
+/// What a coroutine waits for, in its frame: the request, then the operation that waits, then the result. Each lives in
+/// the place of the one before, so a coroutine that waits takes no memory but its frame.
+class acquisition {
+public:
+  /// Memory for an operation; more than those of Asio's own coroutines need.
+  struct room {
+    alignas(void*) std::byte bytes[30 * sizeof(void*)];
+  };
+
+  acquisition() noexcept = default;
+  explicit acquisition(patient_demand const& wanted) noexcept : state_{wanted} {}
+  /// Only before anything was tried.
+  acquisition(acquisition const& other) noexcept : state_{other.wanted()} {}
+  acquisition& operator=(acquisition const&) = delete;
+
+  void want(patient_demand const& what) noexcept { state_ = what; }
+  [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
+
+  [[nodiscard]] bool try_take(key_ring& ring) {
+    auto const what = wanted();
+    auto& out = state_.emplace<acquired>();
+    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result)) [[likely]] {
+      return true;
+    }
+    state_ = what;
+    return false;
+  }
+
+  [[nodiscard]] void* make_room() noexcept { return state_.emplace<room>().bytes; }
+
+  void end(error_code ec, lease&& result) noexcept { state_.emplace<acquired>(std::move(result), ec); }
+  /// Of one that has not been told what to want, or has ended.
+  [[nodiscard]] lease& result() noexcept { return std::get_if<acquired>(&state_)->result; }
+  [[nodiscard]] error_code const& failure() const noexcept { return std::get_if<acquired>(&state_)->ec; }
+
+private:
+  struct acquired {
+    lease result{};
+    error_code ec{};
+
+    acquired() noexcept = default;
+    acquired(lease&& r, error_code e) noexcept : result{std::move(r)}, ec{e} {}
+  };
+
+  std::variant<acquired, patient_demand, room> state_;
+};
+
 /// How a handler wants to hear of the result.
 struct as_arguments {
+  static constexpr bool in_frame = false;
   template <class Handler> void operator()(Handler&& handler, error_code ec, lease&& result) const {
     std::forward<Handler>(handler)(ec, std::move(result));
   }
 };
-/// What a coroutine waits for, in its frame: the lease is copied once, and can be seen before it throws.
-struct acquisition {
-  demand want{};
-  lease result{};
-  error_code ec{};
-};
+/// The handler is a coroutine's.
 struct written_to {
+  static constexpr bool in_frame = true;
   acquisition* target;
   template <class Handler> void operator()(Handler&& handler, error_code ec, lease&& result) const {
-    target->ec = ec;
-    target->result = std::move(result);
+    target->end(ec, std::move(result));
     std::forward<Handler>(handler)();
   }
 };
 
-/// A parked `async_acquire`: lives in memory of the handler's allocator, or of the pool if the handler has none, from
-/// the initiation to the moment before the handler runs.
+/// A parked `async_acquire`: lives from the initiation to the moment before the handler runs, in memory of the
+/// handler's allocator, or of the pool if the handler has none; that of a coroutine in its frame, which the handler
+/// owns.
 ///
 /// Whoever serves it posts `deliver` to the handler's executor. Cancellation comes through that executor too, so the
 /// operation is still there when it is looked for in the line.
@@ -97,36 +143,40 @@ public:
       std::declval<executor_type const&>(), boost::asio::execution::outstanding_work.tracked))>;
   using allocator_type = boost::asio::associated_allocator_t<Handler>;
 
-  static void start(key_ring& ring, Handler&& handler, demand const& wanted, Told told) {
+  static void start(key_ring& ring, Handler&& handler, patient_demand const& wanted, Told told) {
     auto* const op = create(ring, std::move(handler), told);
-    op->want = wanted;
+    op->want = wanted.want;
     try {
-      op->enter_line();
+      op->enter_line(wanted.patience);
     } catch (...) {
-      op->forget_cancellation();
-      op->destroy(boost::asio::get_associated_allocator(op->handler_));
+      auto const end = op->destroy(); // a coroutine goes with its handler
       throw;
     }
   }
 
   void complete() noexcept override {
-    auto const allocator = boost::asio::get_associated_allocator(handler_);
-    boost::asio::post(executor_, boost::asio::bind_allocator(allocator, deliver{this}));
+    auto allocator = boost::asio::get_associated_allocator(handler_);
+    auto completion = boost::asio::bind_allocator(std::move(allocator), deliver{this});
+    if constexpr (Told::in_frame) {
+      boost::asio::post(boost::asio::get_associated_executor(handler_), std::move(completion));
+    } else {
+      boost::asio::post(work_, std::move(completion));
+    }
   }
 
 private:
   /// The operation may be gone after this, unless it throws.
-  void enter_line() {
+  void enter_line(tick patience) {
     auto slot = boost::asio::get_associated_cancellation_slot(handler_);
     if (slot.is_connected()) {
       slot.assign([this](boost::asio::cancellation_type type) {
         if (type != boost::asio::cancellation_type::none && ring_.cancel(*this)) {
-          aborted = true;
+          how = end::aborted;
           complete();
         }
       });
     }
-    ring_.wait(*this);
+    ring_.wait(*this, patience);
   }
 
   class deliver {
@@ -137,33 +187,28 @@ private:
     deliver& operator=(deliver const&) = delete;
     ~deliver() {
       if (op_) { // the context was destroyed: nobody will ever use the lease
-        op_->forget_cancellation();
         if (op_->got.from) {
           op_->ring_.refund(op_->got);
         }
-        op_->destroy(boost::asio::get_associated_allocator(op_->handler_));
+        auto const end = op_->destroy();
       }
     }
 
     void operator()() {
       auto* const op = std::exchange(op_, nullptr);
-      op->forget_cancellation();
       error_code ec;
       lease result;
-      if (op->aborted) {
-        ec = boost::asio::error::operation_aborted;
-      } else if (op->failed) {
-        ec = *op->failed;
-        result = lease_factory::failed(op->back_in);
-      } else {
-        result = lease_factory::make(op->ring_, op->got, op->want);
+      switch (op->how) {
+      case end::served: result = lease_factory::make(op->ring_, op->got, op->want); break;
+      case end::failed:
+        ec = op->why;
+        result = lease_factory::failed(op->got.taken);
+        break;
+      case end::aborted: ec = boost::asio::error::operation_aborted; break;
       }
-      auto const work = std::move(op->executor_);
-      auto const allocator = boost::asio::get_associated_allocator(op->handler_);
-      auto handler = std::move(op->handler_);
       auto const told = op->told_;
-      op->destroy(allocator);
-      told(std::move(handler), ec, std::move(result));
+      auto ended = op->destroy();
+      told(std::move(ended.handler), ec, std::move(result));
     }
 
   private:
@@ -174,22 +219,34 @@ private:
   static constexpr bool uses_memory_of_pool = std::is_same_v<allocator_type, std::allocator<void>>;
   using own_allocator = typename std::allocator_traits<allocator_type>::template rebind_alloc<wait_operation>;
 
-  wait_operation(key_ring& ring, Handler&& handler, Told told)
-      : ring_{ring}, handler_{std::move(handler)}, told_{told},
-        executor_{boost::asio::prefer(boost::asio::get_associated_executor(handler_, ring.get_executor()),
-                                      boost::asio::execution::outstanding_work.tracked)} {
-    ring_.hold(); // a cancellation may come after the pool is gone
+  [[nodiscard]] static constexpr bool has_room_in_frame() noexcept {
+    return Told::in_frame && sizeof(wait_operation) <= sizeof(acquisition::room) &&
+           alignof(wait_operation) <= alignof(acquisition::room);
   }
 
-  void forget_cancellation() {
-    if (auto slot = boost::asio::get_associated_cancellation_slot(handler_); slot.is_connected()) {
-      slot.clear();
+  struct nothing {};
+  /// The handler's executor; its context does not run out of work meanwhile. `co_spawn` sees to that for a coroutine.
+  using work = std::conditional_t<Told::in_frame, nothing, tracked_executor>;
+
+  [[nodiscard]] static work work_of(key_ring& ring, Handler const& handler) {
+    if constexpr (Told::in_frame) {
+      return {};
+    } else {
+      return boost::asio::prefer(boost::asio::get_associated_executor(handler, ring.get_executor()),
+                                 boost::asio::execution::outstanding_work.tracked);
     }
+  }
+
+  wait_operation(key_ring& ring, Handler&& handler, Told told)
+      : ring_{ring}, handler_{std::move(handler)}, told_{told}, work_{work_of(ring, handler_)} {
+    ring_.hold(); // a cancellation may come after the pool is gone
   }
 
   [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler, Told told) {
     void* memory = nullptr;
-    if constexpr (uses_memory_of_pool) {
+    if constexpr (has_room_in_frame()) {
+      memory = told.target->make_room();
+    } else if constexpr (uses_memory_of_pool) {
       memory = ring.allocate_waiter(sizeof(wait_operation));
     } else {
       own_allocator allocator{boost::asio::get_associated_allocator(handler)};
@@ -198,22 +255,36 @@ private:
     return ::new (memory) wait_operation{ring, std::move(handler), told};
   }
 
-  void destroy(allocator_type const& from) noexcept {
+  struct remains {
+    work for_handler;
+    Handler handler;
+  };
+
+  /// What is left of the operation goes with the result: the handler may own the memory of the operation.
+  [[nodiscard]] remains destroy() noexcept {
+    if (auto slot = boost::asio::get_associated_cancellation_slot(handler_); slot.is_connected()) {
+      slot.clear();
+    }
+    auto const allocator = boost::asio::get_associated_allocator(handler_);
     auto& ring = ring_;
+    remains out{std::move(work_), std::move(handler_)};
     this->~wait_operation();
-    if constexpr (uses_memory_of_pool) {
+    if constexpr (has_room_in_frame()) {
+      static_cast<void>(allocator);
+    } else if constexpr (uses_memory_of_pool) {
       ring.deallocate_waiter(this, sizeof(wait_operation));
     } else {
-      own_allocator allocator{from};
-      std::allocator_traits<own_allocator>::deallocate(allocator, this, 1);
+      own_allocator own{allocator};
+      std::allocator_traits<own_allocator>::deallocate(own, this, 1);
     }
     ring.let_go();
+    return out;
   }
 
   key_ring& ring_;
   Handler handler_;
   [[no_unique_address]] Told told_;
-  tracked_executor executor_; ///< the handler's; its context does not run out of work meanwhile
+  [[no_unique_address]] work work_;
 };
 
 /// What `async_acquire` does when it is initiated.
@@ -224,37 +295,34 @@ public:
   explicit initiate_acquire(key_ring* ring) noexcept : ring_{ring} {}
   [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
 
-  template <class Handler, class Told = as_arguments>
-  void operator()(Handler&& handler, demand const& want, Told told = {}) const {
-    if (want.tokens < 0) {
-      post_result(std::forward<Handler>(handler), error::invalid_argument, lease{}, told);
+  template <class Handler> void operator()(Handler&& handler, patient_demand const& what) const {
+    if (what.want.tokens < 0) {
+      post_result(std::forward<Handler>(handler), error::invalid_argument, lease{});
       return;
     }
-    if (lease ready; lease_factory::try_take(*ring_, want, ready)) {
-      post_result(std::forward<Handler>(handler), {}, std::move(ready), told);
+    if (lease ready; lease_factory::try_take(*ring_, what.want, ready)) {
+      post_result(std::forward<Handler>(handler), {}, std::move(ready));
       return;
     }
     ring_->found_nothing();
     using own = std::decay_t<Handler>; // it may be an lvalue that the caller keeps
-    wait_operation<own, Told>::start(*ring_, own(std::forward<Handler>(handler)), want, told);
+    wait_operation<own, as_arguments>::start(*ring_, own(std::forward<Handler>(handler)), what, {});
   }
 
 private:
-  template <class Handler, class Told>
-  void post_result(Handler&& handler, error_code ec, lease result, Told told) const {
+  template <class Handler> void post_result(Handler&& handler, error_code ec, lease result) const {
     auto const executor = boost::asio::get_associated_executor(handler, ring_->get_executor());
     auto const allocator = boost::asio::get_associated_allocator(handler);
     boost::asio::post(executor,
-                      boost::asio::bind_allocator(allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)),
-                                                              told, ec, result = std::move(result)]() mutable {
-                        told(std::move(h), ec, std::move(result));
-                      }));
+                      boost::asio::bind_allocator(
+                          allocator, [h = std::decay_t<Handler>(std::forward<Handler>(handler)), ec,
+                                      result = std::move(result)]() mutable { std::move(h)(ec, std::move(result)); }));
   }
 
   key_ring* ring_;
 };
 
-/// The same for a coroutine. What it wants stays in its frame.
+/// The same for a coroutine that found nothing.
 class initiate_acquisition {
 public:
   using executor_type = boost::asio::any_io_executor;
@@ -263,7 +331,15 @@ public:
   [[nodiscard]] executor_type get_executor() const { return ring_->get_executor(); }
 
   template <class Handler> void operator()(Handler&& handler) const {
-    initiate_acquire{ring_}(std::forward<Handler>(handler), what_->want, written_to{what_});
+    auto const what = what_->wanted();
+    if (what.want.tokens < 0) {
+      what_->end(error::invalid_argument, lease{});
+      boost::asio::post(boost::asio::get_associated_executor(handler), std::forward<Handler>(handler));
+      return;
+    }
+    ring_->found_nothing();
+    using own = std::decay_t<Handler>;
+    wait_operation<own, written_to>::start(*ring_, own(std::forward<Handler>(handler)), what, {what_});
   }
 
 private:
