@@ -125,6 +125,18 @@ BOOST_AUTO_TEST_CASE(tinyproxy_without_login) {
   expect_good("http://", proxy->port());
 }
 
+BOOST_AUTO_TEST_CASE(proxy_chain_with_login) {
+  auto const proxy = servers::proxy_chain();
+  if (!proxy) {
+    return;
+  }
+  expect_good("http://user:pass@", proxy->port());
+  expect_failure(there(), "http://user:wrong@", proxy->port(), rondo::error::proxy_auth_failed);
+  expect_failure(there(), "http://", proxy->port(), rondo::error::proxy_auth_failed);
+  // it closes without a word: nobody can tell that the origin is to blame
+  expect_failure(dead(), "http://user:pass@", proxy->port(), rondo::error::proxy_closed);
+}
+
 BOOST_AUTO_TEST_CASE(squid_with_login) {
   auto const proxy = servers::squid();
   if (!proxy) {

@@ -85,6 +85,25 @@ struct servers {
     return server;
   }
 
+  /// npm's proxy-chain: an HTTP proxy that wants `user` and `pass`. `./dev test` installs it where npm's packages can
+  /// be reached, which the build server need not be able to: so it alone is never insisted on.
+  static pointer proxy_chain() {
+    auto const program = find_program({"node", "nodejs"});
+    auto const package = std::filesystem::path{RONDO_NPM_FOLDER} / "node_modules/proxy-chain";
+    if (!program || !std::filesystem::exists(package)) {
+      std::cerr << "SKIPPED: npm's proxy-chain is not installed; see ./dev\n";
+      return nullptr;
+    }
+    auto server = std::make_unique<real_server>();
+    auto const script = server->files_.write(
+        "proxy.js", "const { Server } = require('" + package.string() +
+                        "');\nnew Server({ host: '127.0.0.1', port: " + std::to_string(server->port_) +
+                        ",\n  prepareRequestFunction: ({ username, password }) => ({\n"
+                        "    requestAuthentication: username !== 'user' || password !== 'pass' }) }).listen();\n");
+    start(*server, {*program, script});
+    return server;
+  }
+
   /// An HTTP or HTTPS proxy that wants `user` and `pass`, and denies port 1.
   static pointer squid(squid_params const& how = {}) {
     auto const program = need({"squid"});
