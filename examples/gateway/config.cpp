@@ -180,6 +180,7 @@ limit_settings take_limits(json_fields& in, std::string_view name, fault_list& f
     }
   }
   out.quota_renewal = take_renewal(fields, "quota_renewal", faults);
+  out.day_renewal = take_renewal(fields, "day_renewal", faults);
   fields.finish();
   return out;
 }
@@ -646,6 +647,7 @@ rondo::limits limit_settings::over(rondo::limits out) const {
   out.quota = quota.value_or(out.quota);
   out.quota_reset = quota_reset ? quota_reset : out.quota_reset;
   out.quota_renewal = quota_renewal.value_or(out.quota_renewal);
+  out.day_renewal = day_renewal.value_or(out.day_renewal);
   return out;
 }
 

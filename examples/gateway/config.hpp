@@ -42,6 +42,7 @@ struct limit_settings {
   std::optional<std::int64_t> quota;
   std::optional<rondo::wall_time> quota_reset;
   std::optional<rondo::renewal> quota_renewal;
+  std::optional<rondo::renewal> day_renewal;
 
   [[nodiscard]] rondo::limits over(rondo::limits defaults) const;
   [[nodiscard]] bool empty() const { return *this == limit_settings{}; }

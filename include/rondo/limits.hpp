@@ -11,7 +11,8 @@ namespace rondo {
 
 /// What an account may use. Every count is "none" when it is 0.
 ///
-/// Rates hold in every interval of their length (sliding windows), not per calendar minute or day.
+/// Rates hold in every interval of their length (sliding windows), not per calendar minute; those of a day per calendar
+/// day where `day_renewal` says so.
 struct limits {
   std::uint32_t requests_per_second = 0; ///< requests in any 1 s; 0 = none
   std::uint32_t requests_per_minute = 0; ///< requests in any 60 s; 0 = none
@@ -23,6 +24,10 @@ struct limits {
   /// When the whole quota returns for the first time; empty = as `quota_renewal` says.
   std::optional<wall_time> quota_reset{};
   renewal quota_renewal{}; ///< when it returns again and again; the default: it does not
+  /// When `requests_per_day` and `tokens_per_day` return, all at once; the default: each unit 24 h after its use.
+  /// Gemini: `renewal::daily(time_zone::pacific())`. Requests that are under way then are counted in the day that they
+  /// began.
+  renewal day_renewal{};
 
   friend bool operator==(limits const&, limits const&) = default;
 };

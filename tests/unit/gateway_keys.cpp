@@ -32,14 +32,16 @@ BOOST_AUTO_TEST_CASE(lanes_are_those_of_the_pool_and_of_the_key) {
   auto const got = load(R"([{"secret": "a"}, {"secret": "b", "weight": 2, "lane_limits": {"quota": 7},
                              "lanes": {"tts": {"concurrency": 9}, "pro": {"quota": 5}}}])",
                         R"(, "lanes": {"tts": {"concurrency": 1, "quota": 3}, "asr": {"quota": 4}},
-                             "lane_limits": {"concurrency": 6}, "limits": {"quota_renewal": {"daily": "UTC"}})");
+                             "lane_limits": {"concurrency": 6}, "limits": {"quota_renewal": {"daily": "UTC"},
+                             "day_renewal": {"daily": "America/Los_Angeles"}})");
   BOOST_TEST_REQUIRE(got.keys.size() == 2U);
   auto const& a = got.keys[0].params;
   BOOST_TEST(a.weight == 1U);
   BOOST_TEST(a.lanes.size() == 2U);
   BOOST_TEST((a.lanes.at("tts") == rondo::limits{.concurrency = 1, .quota = 3}));
   BOOST_TEST((a.lane_limits == rondo::limits{.concurrency = 6}));
-  BOOST_TEST((a.limits == rondo::limits{.quota_renewal = rondo::renewal::daily(rondo::time_zone::utc())}));
+  BOOST_TEST((a.limits == rondo::limits{.quota_renewal = rondo::renewal::daily(rondo::time_zone::utc()),
+                                        .day_renewal = rondo::renewal::daily(rondo::time_zone::pacific())}));
   auto const& b = got.keys[1].params;
   BOOST_TEST(b.weight == 2U);
   BOOST_TEST(b.lanes.size() == 3U);

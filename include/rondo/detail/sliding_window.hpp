@@ -65,6 +65,12 @@ public:
   /// Gives back units that were taken with `later` and never started.
   void give_back_unstarted(std::uint32_t n) noexcept { shrink(n, 0); }
 
+  /// Units in the window, as far as it knows what has left it.
+  [[nodiscard]] std::uint32_t used() const noexcept {
+    auto const current = count_of(current_.load()); // before the sum of the others, which grows first
+    return current + std::min(count_of(older_.load()), ~current);
+  }
+
   /// When `n` units can be had: `now` or before, a later time, or `never` if that depends on units that have not
   /// started or if `n` is above the limit.
   [[nodiscard]] tick available_at(std::uint32_t n, tick now) const noexcept {

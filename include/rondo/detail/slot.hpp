@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <rondo/clock.hpp>
+#include <rondo/detail/day_calendar.hpp>
 #include <rondo/detail/sliding_window.hpp>
 #include <rondo/detail/tick.hpp>
 #include <rondo/limits.hpp>
@@ -14,10 +16,47 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace rondo::detail {
 
-/// The rates of a slot, one window each; a slot without rates has none of them.
+/// A rate of a slot: a window, which slides or is emptied as a calendar says. Refers to both.
+template <template <class> class Atomic> class rate {
+public:
+  rate(sliding_window<Atomic>* units, day_calendar<Atomic>* days) noexcept : units_{units}, days_{days} {}
+
+  /// False when the rate never had a limit.
+  [[nodiscard]] explicit operator bool() const noexcept { return units_ != nullptr; }
+
+  // see sliding_window
+
+  [[nodiscard]] std::uint32_t limit() const noexcept { return units_->limit(); }
+  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) const noexcept {
+    return units_->try_take(n, time_at(now), later);
+  }
+  void start(std::uint32_t n, tick now) const noexcept { units_->start(n, time_at(now)); }
+  void force(std::uint32_t n, tick now) const noexcept { units_->force(n, time_at(now)); }
+  void give_back(std::uint32_t n, tick since) const noexcept {
+    units_->give_back(n, days_ ? days_->time_of(since) : since);
+  }
+  void give_back_unstarted(std::uint32_t n) const noexcept { units_->give_back_unstarted(n); }
+  [[nodiscard]] tick available_at(std::uint32_t n, tick now) const noexcept {
+    if (!days_) [[likely]] {
+      return units_->available_at(n, now);
+    }
+    auto const here = days_->time_at(now);
+    auto const at = units_->available_at(n, here);
+    return at == never ? never : at <= here ? now : days_->end();
+  }
+
+private:
+  [[nodiscard]] tick time_at(tick now) const noexcept { return days_ ? days_->time_at(now) : now; }
+
+  sliding_window<Atomic>* units_;
+  day_calendar<Atomic>* days_;
+};
+
+/// The rates of a slot; a slot without rates has none of them.
 template <template <class> class Atomic> class slot_rates {
 public:
   enum kind : std::size_t {
@@ -28,16 +67,15 @@ public:
     tokens_per_day
   };
   static constexpr std::size_t kinds = 5;
-  using window = sliding_window<Atomic>;
 
+  slot_rates() = default;
+  slot_rates(slot_rates const&) = delete;
+  slot_rates& operator=(slot_rates const&) = delete;
   ~slot_rates() {
     for (auto& w : windows_) {
       delete w.load();
     }
   }
-  slot_rates() = default;
-  slot_rates(slot_rates const&) = delete;
-  slot_rates& operator=(slot_rates const&) = delete;
 
   /// One thread at a time.
   void set_limit(kind k, std::uint32_t limit) {
@@ -49,14 +87,41 @@ public:
     }
   }
 
-  /// Null when the rate never had a limit.
-  [[nodiscard]] window* operator[](std::size_t k) const noexcept { return windows_[k].load(); }
+  /// How days begin; the default: they do not, and the rates of a day slide. When that changes, all that either of the
+  /// two has counted counts from now on. One thread at a time.
+  void set_day(renewal const& how, clock_source const& clock) {
+    auto* const days = days_.load();
+    if (how == renewal{}) {
+      if (days) {
+        days_.store(nullptr);
+        count_anew(to_tick(clock.steady_now()));
+      }
+    } else if (days) {
+      if (days->how() != how) {
+        days->set(how);
+      }
+    } else {
+      if (!calendar_) {
+        calendar_ = std::make_unique<day_calendar<Atomic>>(clock);
+      }
+      calendar_->set(how);
+      days_.store(calendar_.get(), std::memory_order_release); // pairs with operator[]
+      count_anew(to_tick(clock.steady_now()));
+    }
+  }
+
+  [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept {
+    auto* const units = windows_[k].load(); // before the calendar: a window never meets one that is older
+    return {units, k < requests_per_day ? nullptr : days_.load()};
+  }
 
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
     return k == tokens_per_minute || k == tokens_per_day;
   }
 
 private:
+  using window = sliding_window<Atomic>;
+
   [[nodiscard]] static constexpr tick period(kind k) noexcept {
     using std::chrono::nanoseconds;
     switch (k) {
@@ -67,7 +132,22 @@ private:
     }
   }
 
+  /// The times of windows that slide and of those that do not have nothing to do with each other.
+  void count_anew(tick now) {
+    for (auto const k : {requests_per_day, tokens_per_day}) {
+      if (auto* const old = windows_[k].load()) {
+        replaced_.emplace_back(old); // somebody may be using it
+        auto fresh = std::make_unique<window>(old->limit(), period(k));
+        rate{fresh.get(), days_.load()}.force(old->used(), now);
+        windows_[k].store(fresh.release(), std::memory_order_release); // pairs with operator[]
+      }
+    }
+  }
+
   std::array<Atomic<window*>, kinds> windows_{};
+  Atomic<day_calendar<Atomic>*> days_{nullptr};
+  std::unique_ptr<day_calendar<Atomic>> calendar_;
+  std::vector<std::unique_ptr<window>> replaced_;
 };
 
 /// The word that decides most acquires: leases and tokens are taken and given back together, by one atomic operation.

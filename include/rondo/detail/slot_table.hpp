@@ -200,7 +200,7 @@ public:
 
   /// The request that took `c` leaves now: its rates count from here.
   void start(slot_type& s, claim const& c, tick now) noexcept {
-    for_each_counted(s, c, [&](auto& window, std::size_t k) { window.start(units(c.tokens, k), now); });
+    for_each_counted(s, c, [&](auto const& window, std::size_t k) { window.start(units(c.tokens, k), now); });
     if ((s.gate.load() & gate::parked) != 0) {
       reconsider(s, now); // when the window has room again is known only now
     }
@@ -211,13 +211,13 @@ public:
   bool charge(slot_type& s, claim const& c, std::int64_t actual, tick since, lazy_now& now) noexcept {
     auto const rest = c.tokens - actual;
     if (c.counted != 0 && rest > 0) {
-      for_each_counted(s, c, [&](auto& window, std::size_t k) {
+      for_each_counted(s, c, [&](auto const& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
           window.give_back(units(rest, k), since);
         }
       });
     } else if (rest < 0 && (s.gate.load() & gate::rated) != 0) {
-      for_each_rate(s, [&](auto& window, std::size_t k) {
+      for_each_rate(s, [&](auto const& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
           window.force(units(-rest, k), now());
         }
@@ -243,7 +243,7 @@ public:
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
   void give_back(slot_type& s, claim const& c, tick since) noexcept {
-    for_each_counted(s, c, [&](auto& window, std::size_t k) {
+    for_each_counted(s, c, [&](auto const& window, std::size_t k) {
       if (c.unsent) {
         window.give_back_unstarted(units(c.tokens, k));
       } else {
@@ -406,7 +406,7 @@ public:
       }
     }
     bool impossible = false;
-    for_each_rate(s, [&](auto& window, std::size_t k) {
+    for_each_rate(s, [&](auto const& window, std::size_t k) {
       auto const n = units(tokens, k);
       auto const at = window.available_at(n, now);
       if (at == never && window.limit() != 0 && n > window.limit()) {
@@ -436,7 +436,7 @@ public:
     if ((word & gate::metered) != 0 && quota != 0) { // 0: nothing is known but that it is used up
       large = large || tokens > std::max(quota, s.unspent());
     }
-    for_each_rate(s, [&](auto& window, std::size_t k) {
+    for_each_rate(s, [&](auto const& window, std::size_t k) {
       large = large || (window.limit() != 0 && units(tokens, k) > window.limit());
     });
     return large;
@@ -503,6 +503,7 @@ public:
       s.rates.store(rates, std::memory_order_release); // pairs with for_each_rate()
     }
     if (rates) {
+      rates->set_day(l.day_renewal, *clock_);
       rates->set_limit(r::requests_per_second, l.requests_per_second);
       rates->set_limit(r::requests_per_minute, l.requests_per_minute);
       rates->set_limit(r::tokens_per_minute, l.tokens_per_minute);
@@ -648,8 +649,8 @@ private:
   template <class Function> static void for_each_rate(slot_type& s, Function&& function) noexcept {
     if (auto* const rates = s.rates.load()) {
       for (std::size_t k = 0; k < rates_type::kinds; ++k) {
-        if (auto* const window = (*rates)[k]) {
-          function(*window, k);
+        if (auto const window = (*rates)[k]) {
+          function(window, k);
         }
       }
     }
@@ -657,7 +658,7 @@ private:
 
   template <class Function> static void for_each_counted(slot_type& s, claim const& c, Function&& function) noexcept {
     if (c.counted != 0) {
-      for_each_rate(s, [&](auto& window, std::size_t k) {
+      for_each_rate(s, [&](auto const& window, std::size_t k) {
         if ((c.counted >> k & 1) != 0) {
           function(window, k);
         }
@@ -726,12 +727,12 @@ private:
   [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
     auto& rates = *s.rates.load();
     for (std::size_t k = 0; k < rates_type::kinds; ++k) {
-      auto* const window = rates[k];
+      auto const window = rates[k];
       if (!window) {
         continue;
       }
-      if (!window->try_take(units(c.tokens, k), now, c.unsent)) {
-        for_each_counted(s, c, [&](auto& taken, std::size_t other) {
+      if (!window.try_take(units(c.tokens, k), now, c.unsent)) {
+        for_each_counted(s, c, [&](auto const& taken, std::size_t other) {
           if (c.unsent) {
             taken.give_back_unstarted(units(c.tokens, other));
           } else {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+// Threads take from a limit of a day while one midnight after the other passes.
+#include "support/manual_clock.hpp"
+#include <rondo/key_pool.hpp>
+#include <rondo/renewal.hpp>
+#include <rondo/time_zone.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <thread>
+
+BOOST_AUTO_TEST_SUITE(daily_rates)
+
+BOOST_AUTO_TEST_CASE(no_day_grants_more_than_its_limit) {
+  using namespace std::chrono_literals;
+  constexpr std::uint32_t limit = 5;
+  constexpr std::uint64_t days = 200;
+  rondo::test::manual_clock clock;
+  boost::asio::io_context context;
+  rondo::key_pool pool{context.get_executor(), {.clock = &clock, .seed = 1}};
+  pool.add({.name = "a",
+            .secret = rondo::secret{"secret"},
+            .limits = {.requests_per_day = limit, .day_renewal = rondo::renewal::daily(rondo::time_zone::utc())}});
+  std::atomic<std::uint64_t> granted{0};
+  std::atomic<bool> over{false};
+  auto const take = [&] {
+    while (!over) {
+      if (auto l = pool.try_acquire(1)) {
+        ++granted;
+        l->settle(1);
+      }
+    }
+  };
+  {
+    std::array threads{std::jthread{take}, std::jthread{take}};
+    for (std::uint64_t day = 1; day <= days; ++day) {
+      while (granted < day * limit) { // all of a day is granted, sooner or later
+        std::this_thread::yield();
+      }
+      BOOST_TEST(granted == day * limit);
+      clock.advance(24h);
+    }
+    over = true;
+  }
+  while (auto l = pool.try_acquire(1)) {
+    ++granted;
+    l->settle(1);
+  }
+  BOOST_TEST(granted == (days + 1) * limit);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
