@@ -515,6 +515,26 @@ std::vector<proxy_entry> take_proxies(json_fields& in, std::filesystem::path con
   return out;
 }
 
+/// What the provider's own days are, for limits that do not say it.
+void let_days_begin(pool_settings& pool, rondo::renewal const& day) {
+  pool.limits.day_renewal = pool.limits.day_renewal.value_or(day);
+  auto const set = [&day](limit_settings& lane) {
+    if (lane.requests_per_day || lane.tokens_per_day) {
+      lane.day_renewal = lane.day_renewal.value_or(day);
+    }
+  };
+  auto const set_all = [&set](lane_settings& lanes, limit_settings& others) {
+    for (auto& [name, lane] : lanes) {
+      set(lane);
+    }
+    set(others);
+  };
+  set_all(pool.lanes, pool.lane_limits);
+  for (auto& key : pool.keys) {
+    set_all(key.lanes, key.lane_limits);
+  }
+}
+
 std::size_t count_lanes(pool_settings const& pool) {
   std::set<std::string_view> names;
   auto const add = [&names](lane_settings const& lanes) {
@@ -558,6 +578,9 @@ pool_settings take_pool(json::value const& value, std::string path, std::filesys
   }
   for (std::size_t i = 0; keys != nullptr && i != keys->size(); ++i) {
     out.keys.push_back(take_key((*keys)[i], at(in.path("keys"), i), folder, faults));
+  }
+  if (out.provider.name == "gemini") {
+    let_days_begin(out, rondo::renewal::daily(rondo::time_zone::pacific()));
   }
   if (count_lanes(out) > most_lanes) {
     in.fault("lanes", "must be at most 1024, with those of the keys");

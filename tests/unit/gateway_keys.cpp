@@ -51,6 +51,27 @@ BOOST_AUTO_TEST_CASE(lanes_are_those_of_the_pool_and_of_the_key) {
   BOOST_TEST((b.lane_limits == rondo::limits{.concurrency = 6, .quota = 7}));
 }
 
+BOOST_AUTO_TEST_CASE(the_days_of_gemini_begin_at_midnight_in_california) {
+  auto const parse = [&](std::string const& limits) {
+    faults = {};
+    auto const settings = gateway::parse_settings(
+        R"({"pools": [{"name": "p", "provider": "gemini", "base_url": "https://api.example",
+                       "keys": [{"secret": "a"}], )" +
+            limits + "}]}",
+        files.path(), faults);
+    BOOST_TEST_REQUIRE(faults.empty(), (faults.empty() ? "" : faults.lines()[0]));
+    return gateway::load_keys(settings.pools.at(0), faults).keys.at(0).params;
+  };
+  auto const pacific = rondo::renewal::daily(rondo::time_zone::pacific());
+  auto const daily = parse(R"("limits": {"requests_per_day": 250}, "lane_limits": {"requests_per_minute": 10},
+                              "lanes": {"flash": {"requests_per_day": 50}})");
+  BOOST_TEST((daily.limits == rondo::limits{.requests_per_day = 250, .day_renewal = pacific}));
+  BOOST_TEST((daily.lanes.at("flash") == rondo::limits{.requests_per_day = 50, .day_renewal = pacific}));
+  BOOST_TEST((daily.lane_limits == rondo::limits{.requests_per_minute = 10}));
+  auto const sliding = parse(R"("limits": {"requests_per_day": 250, "day_renewal": "none"})");
+  BOOST_TEST((sliding.limits == rondo::limits{.requests_per_day = 250}));
+}
+
 BOOST_AUTO_TEST_CASE(keys_of_a_file_have_them_too) {
   files.write("BASE.csv", "API\na\nb\n");
   auto const got = load(R"([{"csv": "BASE.csv", "weight": 4, "lanes": {"tts": {"quota": 3}}}])");
