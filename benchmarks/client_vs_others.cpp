@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// One client, one thread, keep-alive connections with TLS to one server: what a request costs in CPU, and a connection
-// in memory. client_vs_others.py starts the server, runs the contenders in turn and compares; see there.
+// One client, one thread, keep-alive connections with TLS to one server, direct or through a proxy: what a request
+// costs in CPU, and a connection in memory. client_vs_others.py and client_through_proxies.py start the servers, run
+// the contenders in turn and compare; see there.
 #include "heap.hpp"
 #include <rondo/client.hpp>
 #include <rondo/http/client.hpp>
+#include <rondo/http/proxy.hpp>
+#include <rondo/monitor/client_metrics.hpp>
 #include <rondo/monitor/prometheus.hpp>
 #include <rondo/provider/generic.hpp>
+#include <rondo/proxy_rotator.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -44,6 +48,7 @@ struct setup {
   std::size_t connections = 64;
   std::chrono::duration<double> warm_up{0.5};
   std::chrono::duration<double> measured{2};
+  std::string proxy{}; ///< its URL; empty = direct
 };
 
 double cpu_seconds() {
@@ -120,10 +125,11 @@ void rethrow(std::exception_ptr const& e) {
 
 // --- rondo::http::client
 
-asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to, meter& m) {
+asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to,
+                               rondo::http::exchange_options const& options, meter& m) {
   auto const request = make_request();
   for (auto go_on = true; go_on;) {
-    auto const answer = co_await client.send(to, request);
+    auto const answer = co_await client.send(to, request, options);
     go_on = m.count(answer.value().body().size());
   }
 }
@@ -132,15 +138,20 @@ void run_http_client(setup const& s) {
   asio::io_context context{1};
   rondo::http::client client{context.get_executor(), trusting(s)};
   auto const to = rondo::http::parse_url(s.url).value();
+  rondo::http::exchange_options options;
+  if (!s.proxy.empty()) {
+    options.via = std::make_shared<rondo::http::proxy const>(rondo::http::parse_proxy(s.proxy).value());
+  }
   meter m{s};
   for (std::size_t i = 0; i < s.connections; ++i) {
-    asio::co_spawn(context, ask_http(client, to, m), rethrow);
+    asio::co_spawn(context, ask_http(client, to, options, m), rethrow);
   }
   context.run();
   m.print();
 }
 
-// --- rondo::client: pool, lease, classifier; a page of metrics each tenth of a second
+// --- rondo::client: pool, lease, classifier, and a rotator if there is a proxy; every attempt is observed, and a page
+// of metrics is made each tenth of a second
 
 asio::awaitable<void> ask_rondo(rondo::client& client, meter& m) {
   for (auto go_on = true; go_on;) {
@@ -149,7 +160,7 @@ asio::awaitable<void> ask_rondo(rondo::client& client, meter& m) {
   }
 }
 
-asio::awaitable<void> scrape(rondo::key_pool& keys, bool const& done) {
+asio::awaitable<void> scrape(rondo::key_pool& keys, rondo::monitor::client_metrics const& attempts, bool const& done) {
   asio::steady_timer pause{co_await asio::this_coro::executor};
   while (!done) {
     pause.expires_after(std::chrono::milliseconds{100});
@@ -158,6 +169,7 @@ asio::awaitable<void> scrape(rondo::key_pool& keys, bool const& done) {
     for (auto const& key : keys.snapshot()) {
       page.counter("rondo_requests_total", "Requests.", {{"key", key.name}}, static_cast<double>(key.requests));
     }
+    attempts.describe(page, "benchmark");
     static_cast<void>(page.text());
   }
 }
@@ -173,11 +185,18 @@ void run_rondo_client(setup const& s) {
   rondo::client_options options;
   options.base_url = rondo::http::parse_url(s.url).value();
   options.http = trusting(s);
-  rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options};
+  auto const attempts = std::make_shared<rondo::monitor::client_metrics>();
+  options.observer = attempts;
+  rondo::proxy_rotator proxies;
+  if (!s.proxy.empty()) {
+    proxies.add({.name = "proxy", .url = rondo::secret{s.proxy}});
+  }
+  rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options,
+                       s.proxy.empty() ? nullptr : &proxies};
   meter m{s};
   auto done = false;
   auto left = s.connections;
-  asio::co_spawn(context, scrape(keys, done), rethrow);
+  asio::co_spawn(context, scrape(keys, *attempts, done), rethrow);
   for (std::size_t i = 0; i < s.connections; ++i) {
     asio::co_spawn(context, ask_rondo(client, m), [&](std::exception_ptr const& e) {
       done = --left == 0;
@@ -233,6 +252,8 @@ void run_curl(setup const& s) {
     t.easy = curl_easy_init();
     curl_easy_setopt(t.easy, CURLOPT_URL, s.url.c_str());
     curl_easy_setopt(t.easy, CURLOPT_CAINFO, s.ca_file.c_str());
+    curl_easy_setopt(t.easy, CURLOPT_PROXY, s.proxy.c_str()); // empty: none, whatever the environment says
+    curl_easy_setopt(t.easy, CURLOPT_NOPROXY, "");
     curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
@@ -347,14 +368,16 @@ void measure_memory(setup const& s) {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr,
-                 "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds]]\n");
+    std::fprintf(
+        stderr,
+        "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds [proxy]]]\n");
     return 2;
   }
   try {
     setup s{argv[2], argv[3]};
     s.connections = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : s.connections;
     s.measured = std::chrono::duration<double>{argc > 5 ? std::strtod(argv[5], nullptr) : s.measured.count()};
+    s.proxy = argc > 6 ? argv[6] : "";
     std::string_view const what = argv[1];
     if (what == "rondo_client") {
       run_rondo_client(s);
