@@ -11,9 +11,13 @@
 #include <rondo/provider/generic.hpp>
 #include <rondo/proxy_rotator.hpp>
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -30,6 +34,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -48,7 +53,8 @@ struct setup {
   std::size_t connections = 64;
   std::chrono::duration<double> warm_up{0.5};
   std::chrono::duration<double> measured{2};
-  std::string proxy{}; ///< its URL; empty = direct
+  std::string proxy{};                               ///< its URL; empty = direct
+  std::chrono::duration<double, std::milli> think{}; ///< each connection waits this long on average before it asks
 };
 
 double cpu_seconds() {
@@ -123,12 +129,32 @@ void rethrow(std::exception_ptr const& e) {
   }
 }
 
+/// Keeps a connection from asking again at once, so that few of them are under way together.
+class thinking {
+public:
+  explicit thinking(setup const& s) : milliseconds_{0.5 * s.think.count(), 1.5 * s.think.count()} {}
+
+  asio::awaitable<void> operator()() {
+    if (milliseconds_.b() > 0) {
+      std::chrono::duration<double, std::milli> const time{milliseconds_(random_)};
+      asio::steady_timer timer{co_await asio::this_coro::executor};
+      timer.expires_after(std::chrono::duration_cast<steady_clock::duration>(time));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+  }
+
+private:
+  std::minstd_rand random_;
+  std::uniform_real_distribution<double> milliseconds_;
+};
+
 // --- rondo::http::client
 
 asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to,
-                               rondo::http::exchange_options const& options, meter& m) {
+                               rondo::http::exchange_options const& options, thinking& think, meter& m) {
   auto const request = make_request();
   for (auto go_on = true; go_on;) {
+    co_await think();
     auto const answer = co_await client.send(to, request, options);
     go_on = m.count(answer.value().body().size());
   }
@@ -142,9 +168,10 @@ void run_http_client(setup const& s) {
   if (!s.proxy.empty()) {
     options.via = std::make_shared<rondo::http::proxy const>(rondo::http::parse_proxy(s.proxy).value());
   }
+  thinking think{s};
   meter m{s};
   for (std::size_t i = 0; i < s.connections; ++i) {
-    asio::co_spawn(context, ask_http(client, to, options, m), rethrow);
+    asio::co_spawn(context, ask_http(client, to, options, think, m), rethrow);
   }
   context.run();
   m.print();
@@ -153,8 +180,9 @@ void run_http_client(setup const& s) {
 // --- rondo::client: pool, lease, classifier, and a rotator if there is a proxy; every attempt is observed, and a page
 // of metrics is made each tenth of a second
 
-asio::awaitable<void> ask_rondo(rondo::client& client, meter& m) {
+asio::awaitable<void> ask_rondo(rondo::client& client, thinking& think, meter& m) {
   for (auto go_on = true; go_on;) {
+    co_await think();
     auto const answer = co_await client.send(make_request());
     go_on = m.count(answer.body().size());
   }
@@ -193,12 +221,13 @@ void run_rondo_client(setup const& s) {
   }
   rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options,
                        s.proxy.empty() ? nullptr : &proxies};
+  thinking think{s};
   meter m{s};
   auto done = false;
   auto left = s.connections;
   asio::co_spawn(context, scrape(keys, *attempts, done), rethrow);
   for (std::size_t i = 0; i < s.connections; ++i) {
-    asio::co_spawn(context, ask_rondo(client, m), [&](std::exception_ptr const& e) {
+    asio::co_spawn(context, ask_rondo(client, think, m), [&](std::exception_ptr const& e) {
       done = --left == 0;
       rethrow(e);
     });
@@ -368,9 +397,8 @@ void measure_memory(setup const& s) {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(
-        stderr,
-        "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds [proxy]]]\n");
+    std::fprintf(stderr, "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds "
+                         "[proxy [think_ms]]]]\n");
     return 2;
   }
   try {
@@ -378,6 +406,7 @@ int main(int argc, char** argv) {
     s.connections = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : s.connections;
     s.measured = std::chrono::duration<double>{argc > 5 ? std::strtod(argv[5], nullptr) : s.measured.count()};
     s.proxy = argc > 6 ? argv[6] : "";
+    s.think = decltype(s.think){argc > 7 ? std::strtod(argv[7], nullptr) : 0};
     std::string_view const what = argv[1];
     if (what == "rondo_client") {
       run_rondo_client(s);
