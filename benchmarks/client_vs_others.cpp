@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
-// One client, one thread, keep-alive connections with TLS to one server: what a request costs in CPU, and a connection
-// in memory. client_vs_others.py starts the server, runs the contenders in turn and compares; see there.
+// One client, one thread, keep-alive connections with TLS to one server, direct or through a proxy: what a request
+// costs in CPU, and a connection in memory. client_vs_others.py and client_through_proxies.py start the servers, run
+// the contenders in turn and compare; see there.
 #include "heap.hpp"
 #include <rondo/client.hpp>
 #include <rondo/http/client.hpp>
+#include <rondo/http/proxy.hpp>
+#include <rondo/monitor/client_metrics.hpp>
 #include <rondo/monitor/prometheus.hpp>
 #include <rondo/provider/generic.hpp>
+#include <rondo/proxy_rotator.hpp>
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -26,6 +34,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -44,6 +53,8 @@ struct setup {
   std::size_t connections = 64;
   std::chrono::duration<double> warm_up{0.5};
   std::chrono::duration<double> measured{2};
+  std::string proxy{};                               ///< its URL; empty = direct
+  std::chrono::duration<double, std::milli> think{}; ///< each connection waits this long on average before it asks
 };
 
 double cpu_seconds() {
@@ -118,12 +129,33 @@ void rethrow(std::exception_ptr const& e) {
   }
 }
 
+/// Keeps a connection from asking again at once, so that few of them are under way together.
+class thinking {
+public:
+  explicit thinking(setup const& s) : milliseconds_{0.5 * s.think.count(), 1.5 * s.think.count()} {}
+
+  asio::awaitable<void> operator()() {
+    if (milliseconds_.b() > 0) {
+      std::chrono::duration<double, std::milli> const time{milliseconds_(random_)};
+      asio::steady_timer timer{co_await asio::this_coro::executor};
+      timer.expires_after(std::chrono::duration_cast<steady_clock::duration>(time));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+  }
+
+private:
+  std::minstd_rand random_;
+  std::uniform_real_distribution<double> milliseconds_;
+};
+
 // --- rondo::http::client
 
-asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to, meter& m) {
+asio::awaitable<void> ask_http(rondo::http::client& client, rondo::http::url const& to,
+                               rondo::http::exchange_options const& options, thinking& think, meter& m) {
   auto const request = make_request();
   for (auto go_on = true; go_on;) {
-    auto const answer = co_await client.send(to, request);
+    co_await think();
+    auto const answer = co_await client.send(to, request, options);
     go_on = m.count(answer.value().body().size());
   }
 }
@@ -132,24 +164,31 @@ void run_http_client(setup const& s) {
   asio::io_context context{1};
   rondo::http::client client{context.get_executor(), trusting(s)};
   auto const to = rondo::http::parse_url(s.url).value();
+  rondo::http::exchange_options options;
+  if (!s.proxy.empty()) {
+    options.via = std::make_shared<rondo::http::proxy const>(rondo::http::parse_proxy(s.proxy).value());
+  }
+  thinking think{s};
   meter m{s};
   for (std::size_t i = 0; i < s.connections; ++i) {
-    asio::co_spawn(context, ask_http(client, to, m), rethrow);
+    asio::co_spawn(context, ask_http(client, to, options, think, m), rethrow);
   }
   context.run();
   m.print();
 }
 
-// --- rondo::client: pool, lease, classifier; a page of metrics each tenth of a second
+// --- rondo::client: pool, lease, classifier, and a rotator if there is a proxy; every attempt is observed, and a page
+// of metrics is made each tenth of a second
 
-asio::awaitable<void> ask_rondo(rondo::client& client, meter& m) {
+asio::awaitable<void> ask_rondo(rondo::client& client, thinking& think, meter& m) {
   for (auto go_on = true; go_on;) {
+    co_await think();
     auto const answer = co_await client.send(make_request());
     go_on = m.count(answer.body().size());
   }
 }
 
-asio::awaitable<void> scrape(rondo::key_pool& keys, bool const& done) {
+asio::awaitable<void> scrape(rondo::key_pool& keys, rondo::monitor::client_metrics const& attempts, bool const& done) {
   asio::steady_timer pause{co_await asio::this_coro::executor};
   while (!done) {
     pause.expires_after(std::chrono::milliseconds{100});
@@ -158,6 +197,7 @@ asio::awaitable<void> scrape(rondo::key_pool& keys, bool const& done) {
     for (auto const& key : keys.snapshot()) {
       page.counter("rondo_requests_total", "Requests.", {{"key", key.name}}, static_cast<double>(key.requests));
     }
+    attempts.describe(page, "benchmark");
     static_cast<void>(page.text());
   }
 }
@@ -173,13 +213,21 @@ void run_rondo_client(setup const& s) {
   rondo::client_options options;
   options.base_url = rondo::http::parse_url(s.url).value();
   options.http = trusting(s);
-  rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options};
+  auto const attempts = std::make_shared<rondo::monitor::client_metrics>();
+  options.observer = attempts;
+  rondo::proxy_rotator proxies;
+  if (!s.proxy.empty()) {
+    proxies.add({.name = "proxy", .url = rondo::secret{s.proxy}});
+  }
+  rondo::client client{context.get_executor(), keys, std::make_shared<rondo::provider::generic const>(), options,
+                       s.proxy.empty() ? nullptr : &proxies};
+  thinking think{s};
   meter m{s};
   auto done = false;
   auto left = s.connections;
-  asio::co_spawn(context, scrape(keys, done), rethrow);
+  asio::co_spawn(context, scrape(keys, *attempts, done), rethrow);
   for (std::size_t i = 0; i < s.connections; ++i) {
-    asio::co_spawn(context, ask_rondo(client, m), [&](std::exception_ptr const& e) {
+    asio::co_spawn(context, ask_rondo(client, think, m), [&](std::exception_ptr const& e) {
       done = --left == 0;
       rethrow(e);
     });
@@ -233,6 +281,8 @@ void run_curl(setup const& s) {
     t.easy = curl_easy_init();
     curl_easy_setopt(t.easy, CURLOPT_URL, s.url.c_str());
     curl_easy_setopt(t.easy, CURLOPT_CAINFO, s.ca_file.c_str());
+    curl_easy_setopt(t.easy, CURLOPT_PROXY, s.proxy.c_str()); // empty: none, whatever the environment says
+    curl_easy_setopt(t.easy, CURLOPT_NOPROXY, "");
     curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
@@ -347,14 +397,16 @@ void measure_memory(setup const& s) {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr,
-                 "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds]]\n");
+    std::fprintf(stderr, "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds "
+                         "[proxy [think_ms]]]]\n");
     return 2;
   }
   try {
     setup s{argv[2], argv[3]};
     s.connections = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : s.connections;
     s.measured = std::chrono::duration<double>{argc > 5 ? std::strtod(argv[5], nullptr) : s.measured.count()};
+    s.proxy = argc > 6 ? argv[6] : "";
+    s.think = decltype(s.think){argc > 7 ? std::strtod(argv[7], nullptr) : 0};
     std::string_view const what = argv[1];
     if (what == "rondo_client") {
       run_rondo_client(s);
