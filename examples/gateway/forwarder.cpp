@@ -14,10 +14,13 @@
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace gateway {
@@ -121,6 +124,18 @@ asio::awaitable<void> answer(caller_connection& caller, refusal const& what, uns
   co_await caller.answer(std::move(head), what.body, std::to_string(attempts));
 }
 
+/// As nearly all callers name it, for which no URL needs to be parsed: `localhost:8787`.
+bool is_loopback_as_usual(std::string_view host) {
+  auto const colon = host.find(':');
+  auto const name = host.substr(0, colon);
+  if (name != "localhost" && name != "127.0.0.1") {
+    return false;
+  }
+  std::uint16_t port = 0;
+  auto const* const end = host.data() + host.size();
+  return colon == host.npos || (std::from_chars(host.data() + colon + 1, end, port).ptr == end && port != 0);
+}
+
 } // namespace
 
 route const* route_table::find(std::string_view path) const {
@@ -148,6 +163,9 @@ std::optional<unsigned> host_fault(rondo::http::request_head const& head) {
     return 400;
   }
   std::string const host{range.first->value()};
+  if (is_loopback_as_usual(host)) {
+    return std::nullopt;
+  }
   if (host.find_first_of("/?#@") != std::string::npos) {
     return 400;
   }

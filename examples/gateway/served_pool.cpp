@@ -25,9 +25,6 @@ rondo::pool_options options_of(pool_settings const& settings) {
 }
 
 void log_event(std::string_view pool, rondo::event const& what) {
-  if (what.kind == rondo::event_kind::key_rotated) {
-    return; // one for nearly every request
-  }
   std::string line{pool};
   line.append(": ").append(to_string(what.kind));
   if (!what.account.empty()) {
@@ -112,7 +109,10 @@ std::shared_ptr<rondo::proxy_checker> make_checker(boost::asio::any_io_executor 
 
 live_keys::live_keys(boost::asio::any_io_executor const& executor, pool_settings const& settings)
     : options_{options_of(settings)}, pool_{executor, options_},
-      events_{pool_.on_event([name = settings.name](rondo::event const& what) { log_event(name, what); })} {}
+      events_{
+          pool_.on_event({rondo::event_kind::near_limit, rondo::event_kind::rate_limited, rondo::event_kind::exhausted,
+                          rondo::event_kind::invalid, rondo::event_kind::recovered, rondo::event_kind::all_unavailable},
+                         [name = settings.name](rondo::event const& what) { log_event(name, what); })} {}
 
 void live_keys::update(pool_settings const& settings, loaded_keys wanted) {
   settle_names(wanted.keys, current_);

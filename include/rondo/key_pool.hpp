@@ -24,6 +24,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <span>
@@ -221,7 +222,18 @@ public:
 
   /// Calls `f` for every event from now on, in order, on the pool's executor, until the subscription ends. `f` may be
   /// called by one thread at a time only, whatever the executor.
-  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) { return ring_->on_event(std::move(f)); }
+  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) {
+    return ring_->on_event(~std::uint32_t{0}, std::move(f));
+  }
+  /// The same for events of some kinds. Those that nobody wants cost nothing: `key_rotated` comes with nearly every
+  /// lease, and calls the executor for it.
+  [[nodiscard]] subscription on_event(std::initializer_list<event_kind> kinds, std::function<void(event const&)> f) {
+    std::uint32_t bits = 0;
+    for (auto const k : kinds) {
+      bits |= detail::key_ring::bit(k);
+    }
+    return ring_->on_event(bits, std::move(f));
+  }
   /// Calls `f` when the state of a key has changed for the first time since the last `snapshot`, on the thread that
   /// changed it, which may be in the middle of a settle: `f` must only make a note or post, and not throw.
   [[nodiscard]] subscription on_change(std::function<void()> f) { return ring_->on_change(std::move(f)); }

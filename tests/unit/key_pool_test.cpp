@@ -845,6 +845,28 @@ BOOST_AUTO_TEST_CASE(events_tell_the_story_in_order_without_secrets) {
   BOOST_TEST(seen == expected, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(an_observer_hears_of_the_kinds_that_he_named) {
+  using kind = rondo::event_kind;
+  pool->add(key("a", {.concurrency = 1}));
+  std::vector<kind> rests;
+  std::vector<kind> shortages;
+  auto const one =
+      pool->on_event({kind::rate_limited, kind::recovered}, [&](rondo::event const& e) { rests.push_back(e.kind); });
+  auto const two = pool->on_event({kind::all_unavailable}, [&](rondo::event const& e) { shortages.push_back(e.kind); });
+  for (int round = 0; round < 2; ++round) {
+    auto l = pool->try_acquire(1);
+    BOOST_TEST(!pool->try_acquire(1).has_value()); // full is not unavailable
+    l->report(outcome::rate_limited(10s));
+    BOOST_TEST(!pool->try_acquire(1).has_value());
+    BOOST_TEST(!pool->try_acquire(1).has_value());
+    advance(12s);
+    pool->try_acquire(1)->settle(1);
+    poll();
+  }
+  BOOST_TEST((rests == std::vector{kind::rate_limited, kind::recovered, kind::rate_limited, kind::recovered}));
+  BOOST_TEST((shortages == std::vector{kind::all_unavailable, kind::all_unavailable}));
+}
+
 BOOST_AUTO_TEST_CASE(an_observer_that_throws_loses_no_later_event) {
   int seen = 0;
   auto const sub = pool->on_event([&](rondo::event const&) {

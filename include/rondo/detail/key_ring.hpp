@@ -133,7 +133,7 @@ public:
     counted = (owner & several) != 0;
     auto& chosen = counted ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), g, needs, affinity)
                            : *reinterpret_cast<key_record*>(owner);
-    if (observed_.load()) [[unlikely]] {
+    if (wanted_.load() != 0) [[unlikely]] {
       tell_rotation(chosen);
     }
     return chosen;
@@ -143,7 +143,7 @@ public:
 
   /// Nothing could be taken; tells the observers once, if that is because all are resting.
   void found_nothing() noexcept {
-    if (!observed_.load() || all_unavailable_.load()) [[likely]] {
+    if (!wanted(event_kind::all_unavailable) || all_unavailable_.load()) [[likely]] {
       return;
     }
     auto const at = now();
@@ -159,9 +159,17 @@ public:
     }
   }
 
-  [[nodiscard]] subscription on_event(std::function<void(event const&)> f) {
-    observed_.store(true);
-    return events_->add(std::move(f));
+  /// \param kinds one bit for each kind that `f` wants to hear of
+  [[nodiscard]] subscription on_event(std::uint32_t kinds, std::function<void(event const&)> f) {
+    wanted_.fetch_or(kinds);
+    return events_->add([kinds, f = std::move(f)](event const& e) {
+      if ((kinds & bit(e.kind)) != 0) { // others may want others
+        f(e);
+      }
+    });
+  }
+  [[nodiscard]] static constexpr std::uint32_t bit(event_kind k) noexcept {
+    return std::uint32_t{1} << static_cast<unsigned>(k);
   }
   [[nodiscard]] subscription on_change(std::function<void()> f) {
     expect_charges();
@@ -428,7 +436,7 @@ private:
     if (kind == event_kind::recovered) {
       all_unavailable_.store(false);
     }
-    if (observed_.load()) {
+    if (wanted(kind)) {
       events_->push({kind, {}, accounts_[g.from->index].name});
     }
   }
@@ -468,7 +476,7 @@ public:
       std::lock_guard const lock{admin_};
       update(k.slot);
     }
-    if (observed_.load()) {
+    if (wanted(event_kind::invalid)) {
       events_->push({event_kind::invalid, k.params.name, accounts_[k.slot].name});
     }
     note_change();
@@ -532,9 +540,13 @@ private:
     return *chosen;
   }
 
+  [[nodiscard]] bool wanted(event_kind k) const noexcept { return (wanted_.load() & bit(k)) != 0; }
+
   BOOST_NOINLINE void tell_rotation(key_record& chosen) {
-    all_unavailable_.store(false);
-    if (last_key_.exchange(&chosen) != &chosen) {
+    if (all_unavailable_.load()) {
+      all_unavailable_.store(false);
+    }
+    if (wanted(event_kind::key_rotated) && last_key_.exchange(&chosen) != &chosen) {
       events_->push({event_kind::key_rotated, chosen.params.name, accounts_[chosen.slot].name});
     }
   }
@@ -763,7 +775,7 @@ private:
   std::shared_ptr<detail::alarm> alarm_;
   std::shared_ptr<event_queue> events_;
   subscribers<> changes_;
-  std::atomic<bool> observed_{false}; ///< somebody once asked for events
+  std::atomic<std::uint32_t> wanted_{0}; ///< the kinds of events that somebody once asked for
   std::atomic<bool> dirty_{false};
   std::atomic<key_record*> last_key_{nullptr};
   std::atomic<bool> all_unavailable_{false};

@@ -94,9 +94,12 @@ public:
   /// The error of a finished step: that of the limit, when the limit ended it.
   [[nodiscard]] error_code verdict(error_code ec) const noexcept { return expired ? make_error_code(on_limit) : ec; }
 
+  /// Whether TLS has received bytes that nobody has read.
+  [[nodiscard]] bool pending() const noexcept { return (tls && tls->pending()) || (inner_tls && inner_tls->pending()); }
+
   /// Whether an idle connection is open, with nothing to read: anything else would be taken for the next answer.
   [[nodiscard]] bool quiet() {
-    if (!input.empty() || (tls && tls->pending()) || (inner_tls && inner_tls->pending())) {
+    if (!input.empty() || pending()) {
       return false;
     }
     char byte;
@@ -115,6 +118,8 @@ public:
     auto* const layer = innermost();
     if (layer == nullptr) {
       std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
+    } else if (std::exchange(just_written, false) && !pending()) {
+      std::tie(ec) = co_await socket.async_wait(tcp::socket::wait_read, as_result); // nothing can be there yet
     }
     while (layer != nullptr && n == 0 && !ec && !expired) {
       auto const step = layer->read(space);
@@ -156,6 +161,7 @@ public:
       }
       bytes += n;
     }
+    just_written = true;
     co_return error_code{};
   }
 
@@ -206,6 +212,7 @@ public:
   steady_time limit = steady_time::max();
   error on_limit = error::deadline_exceeded;
   bool expired = false;
+  bool just_written = false;          ///< nothing was read since
   bool gentle = false;                ///< the limit ends a wait and not the connection
   asio::steady_timer* wake = nullptr; ///< cancelled by `abort`: ends waits that are not for the socket
 
