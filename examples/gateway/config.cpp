@@ -243,8 +243,8 @@ key_entry take_key(json::value const& value, std::string path, std::filesystem::
     for (auto const kind : kinds) {
       static_cast<void>(in.any(kind));
     }
-    (void)in.any("service");
-    (void)in.any("name");
+    static_cast<void>(in.any("service"));
+    static_cast<void>(in.any("name"));
   } else if (in.has("env")) {
     out.from = key_entry::kind::env;
     out.variable = in.required_text("env");

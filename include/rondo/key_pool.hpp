@@ -60,8 +60,8 @@ struct balance_mark {
 /// Distinct objects: safe. Shared objects: safe, except for destruction and assignment.
 ///
 /// Destroying a pool with waiters completes them with `operation_aborted`, through their executors. Leases that are out
-/// stay usable and end without effect. A pool must not outlive the execution context of its executor; when that
-/// context stops, waiters stay parked until it runs again.
+/// stay usable and end without effect. A pool must not outlive the execution context of its executor, nor one on which
+/// somebody waits; when such a context stops, waiters stay parked until it runs again.
 ///
 /// Most callers want `acquire`: it waits its turn. `try_acquire` never waits; `async_acquire` takes any completion
 /// token.

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 using namespace rondo::test;
 using rondo::error;
@@ -156,6 +156,46 @@ BOOST_AUTO_TEST_CASE(what_was_counted_stays_counted_when_the_kind_of_day_changes
   pool->set_limits("a", calendar);
   BOOST_TEST(served() == 0);
   advance(24h);
+  BOOST_TEST(served() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_due_comes_before_another_kind_of_day) {
+  rondo::limits const sliding{.requests_per_day = 3};
+  rondo::limits const in_california{.requests_per_day = 3, .day_renewal = pacific};
+  rondo::limits const in_greenwich{.requests_per_day = 3, .day_renewal = renewal::daily(time_zone::utc())};
+  for (auto const& [from, to] :
+       {std::pair{sliding, in_california}, std::pair{in_california, sliding}, std::pair{in_greenwich, in_california}}) {
+    auto const name = "k" + std::to_string(clock.wall_now().time_since_epoch().count()); // a new account each time
+    pool->add(key(name, from));
+    BOOST_TEST(served() == 3);
+    clock.advance(24h * 3); // nobody looks
+    pool->set_limits(name, to);
+    BOOST_TEST(served() == 3);
+    pool->remove(name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_has_not_left_counts_once_when_the_kind_of_day_changes) {
+  pool->add(key("a", {.requests_per_day = 3}));
+  auto left_later = take(*this, {.tokens = 1, .unsent = true});
+  auto never_left = take(*this, {.tokens = 1, .unsent = true});
+  pool->set_limits("a", {.requests_per_day = 3, .day_renewal = pacific});
+  left_later.mark_sent();
+  left_later.settle(1);
+  never_left.refund();
+  BOOST_TEST(served() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_wall_clock_that_was_years_ahead_does_not_stop_the_days) {
+  clock.set_wall_by(24h * 365 * 4);
+  pool->add(key("a", {.requests_per_day = 3, .day_renewal = pacific}));
+  BOOST_TEST(served() == 3);
+  clock.set_wall_by(-24h * 365 * 4);
+  advance(24h * 2); // the day that was begun ends
+  BOOST_TEST(served() == 3);
+  advance(rest_of_day());
+  BOOST_TEST(served() == 3);
+  advance(rest_of_day());
   BOOST_TEST(served() == 3);
 }
 

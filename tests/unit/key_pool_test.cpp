@@ -956,6 +956,16 @@ BOOST_AUTO_TEST_CASE(a_context_that_is_destroyed_gives_an_undelivered_lease_back
   BOOST_TEST(mine.try_acquire(6).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_signal_may_go_before_the_context_of_who_waits) {
+  asio::io_context other;
+  rondo::key_pool mine{other.get_executor()};
+  asio::cancellation_signal signal;
+  mine.add(key("a", {.concurrency = 1}));
+  auto const held = mine.try_acquire(1);
+  mine.async_acquire(
+      1, asio::bind_cancellation_slot(signal.slot(), [](rondo::error_code, rondo::lease) { BOOST_TEST(false); }));
+}
+
 BOOST_AUTO_TEST_CASE(many_keys_behave_like_few) {
   for (int i = 0; i < 5000; ++i) {
     pool->add(key("k" + std::to_string(i), {.quota = 10}));

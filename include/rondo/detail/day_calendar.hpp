@@ -18,17 +18,22 @@ namespace rondo::detail {
 ///
 /// When a day ends is decided when it begins, on the steady clock. What follows the last begin by the calendar is found
 /// with the wall clock, or with that begin if it is ahead: a wall clock that was set back does not bring it again.
+/// While the machine is suspended the steady clock may stand still, and the day ends that much later.
 ///
 /// All functions but `set`: any thread. Who finds a day that has ended begins the next; the others spin for that
 /// moment.
 template <template <class> class Atomic> class day_calendar {
 public:
-  explicit day_calendar(clock_source const& clock) noexcept : clock_{&clock} {}
+  day_calendar(renewal const& how, clock_source const& clock) noexcept : clock_{&clock}, how_{how} {
+    go_on(how_.next(clock_->wall_now()));
+  }
 
   [[nodiscard]] renewal const& how() const noexcept { return how_; }
-  /// The day that goes on ends as the calendar says now. One thread at a time.
+  /// The day that goes on ends as another calendar says. One thread at a time.
   void set(renewal const& how) noexcept {
-    static_cast<void>(stop());
+    static_cast<void>(time_at(to_tick(clock_->steady_now()))); // what is due comes before what is said now
+    while (end_.exchange(stopped) == stopped) {
+    }
     how_ = how;
     go_on(how_.next(clock_->wall_now()));
   }
@@ -43,7 +48,7 @@ public:
       if (end != stopped && end_.compare_exchange_strong(end, stopped)) {
         begin_.store(end); // before the number, see time_of()
         number_.fetch_add(1);
-        go_on(how_.next(std::max(next_, clock_->wall_now())));
+        go_on(how_.next(last_begin()));
       }
     }
   }
@@ -72,12 +77,11 @@ private:
   static constexpr tick stopped = -1; ///< stands in place of the end while it is being found out
   static constexpr tick step = 2 * tick{24 * 3600} * 1'000'000'000;
 
-  tick stop() noexcept {
-    for (;;) {
-      if (auto const end = end_.exchange(stopped); end != stopped) {
-        return end;
-      }
-    }
+  /// What has just begun. Days ahead of the wall clock it was found with one that was wrong.
+  [[nodiscard]] wall_time last_begin() const noexcept {
+    constexpr std::chrono::hours most_ahead{48};
+    auto const now = clock_->wall_now();
+    return next_ > now && next_ - now > most_ahead ? now : std::max(next_, now);
   }
 
   void go_on(std::optional<wall_time> next) noexcept {

@@ -12,6 +12,16 @@
 
 namespace rondo::detail {
 
+/// What a window has counted.
+struct units_in_use {
+  std::uint32_t started = 0;
+  std::uint32_t unstarted = 0; ///< taken for later
+
+  [[nodiscard]] friend constexpr units_in_use operator-(units_in_use a, units_in_use b) noexcept {
+    return {a.started - std::min(a.started, b.started), a.unstarted - std::min(a.unstarted, b.unstarted)};
+  }
+};
+
 /// At most `limit` units in *every* interval of the length of a period.
 ///
 /// The period is cut into 16 parts, and units are counted by the part they were granted in. They leave the window
@@ -65,10 +75,25 @@ public:
   /// Gives back units that were taken with `later` and never started.
   void give_back_unstarted(std::uint32_t n) noexcept { shrink(n, 0); }
 
-  /// Units in the window, as far as it knows what has left it.
-  [[nodiscard]] std::uint32_t used() const noexcept {
-    auto const current = count_of(current_.load()); // before the sum of the others, which grows first
-    return current + std::min(count_of(older_.load()), ~current);
+  /// Units in the window at `now`.
+  [[nodiscard]] units_in_use used(tick now) noexcept {
+    auto const part = part_at(now);
+    begin(part);
+    if (auto const last = expired_at(now, part); last > epoch_of(older_.load())) {
+      expire(last);
+    }
+    units_in_use out{count_of(current_.load()), count_of(older_.load())};
+    for (auto const& over : ring_) { // what is in the sum and in no part has not started
+      auto const n = std::min(count_of(over.load()), out.unstarted);
+      out.unstarted -= n;
+      out.started += std::min(n, ~out.started);
+    }
+    return out;
+  }
+  /// Counts units that another window has counted until now.
+  void carry(units_in_use const& more, tick now) noexcept {
+    force(more.started, now);
+    static_cast<void>(grow(more.unstarted));
   }
 
   /// When `n` units can be had: `now` or before, a later time, or `never` if that depends on units that have not

@@ -48,6 +48,8 @@ public:
     auto const at = units_->available_at(n, here);
     return at == never ? never : at <= here ? now : days_->end();
   }
+  [[nodiscard]] units_in_use used(tick now) const noexcept { return units_->used(time_at(now)); }
+  void carry(units_in_use const& more, tick now) const noexcept { units_->carry(more, time_at(now)); }
 
 private:
   [[nodiscard]] tick time_at(tick now) const noexcept { return days_ ? days_->time_at(now) : now; }
@@ -72,55 +74,57 @@ public:
   slot_rates(slot_rates const&) = delete;
   slot_rates& operator=(slot_rates const&) = delete;
   ~slot_rates() {
-    for (auto& w : windows_) {
-      delete w.load();
+    for (auto& c : counters_) {
+      delete c.load();
     }
   }
 
-  /// One thread at a time.
-  void set_limit(kind k, std::uint32_t limit) {
-    auto& place = windows_[k];
-    if (auto* const w = place.load()) {
-      w->set_limit(limit);
-    } else if (limit != 0) {
-      place.store(new window{limit, period(k)}, std::memory_order_release); // pairs with operator[]
-    }
-  }
-
-  /// How days begin; the default: they do not, and the rates of a day slide. When that changes, all that either of the
-  /// two has counted counts from now on. One thread at a time.
-  void set_day(renewal const& how, clock_source const& clock) {
-    auto* const days = days_.load();
-    if (how == renewal{}) {
-      if (days) {
-        days_.store(nullptr);
-        count_anew(to_tick(clock.steady_now()));
+  /// One thread at a time. What was counted stays counted, also when `day` begins or ceases to say when the day does;
+  /// but for one request of each thread that takes in the moment of that change.
+  ///
+  /// \param day for the rates of a day: when it begins; the default: they slide
+  void set_limit(kind k, std::uint32_t limit, renewal const& day, clock_source const& clock) {
+    auto const how = counts_days(k) ? day : renewal{};
+    auto* const known = counters_[k].load();
+    if (!known) {
+      if (limit != 0) {
+        counters_[k].store(new counter{limit, period(k), how, clock}, std::memory_order_release); // pairs with of()
       }
-    } else if (days) {
-      if (days->how() != how) {
-        days->set(how);
-      }
+    } else if ((how == renewal{}) != !known->days) {
+      replace(k, *known, std::make_unique<counter>(limit, period(k), how, clock), to_tick(clock.steady_now()));
     } else {
-      if (!calendar_) {
-        calendar_ = std::make_unique<day_calendar<Atomic>>(clock);
+      known->units.set_limit(limit);
+      if (known->days && known->days->how() != how) {
+        known->days->set(how);
       }
-      calendar_->set(how);
-      days_.store(calendar_.get(), std::memory_order_release); // pairs with operator[]
-      count_anew(to_tick(clock.steady_now()));
     }
   }
 
-  [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept {
-    auto* const units = windows_[k].load(); // before the calendar: a window never meets one that is older
-    return {units, k < requests_per_day ? nullptr : days_.load()};
-  }
+  [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept { return of(counters_[k].load(), k); }
 
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
     return k == tokens_per_minute || k == tokens_per_day;
   }
 
 private:
-  using window = sliding_window<Atomic>;
+  /// A window and the days that it goes by, for good: their times have nothing to do with those of a window that
+  /// slides.
+  struct counter {
+    counter(std::uint32_t limit, tick period, renewal const& how, clock_source const& clock) : units{limit, period} {
+      if (how != renewal{}) {
+        days = std::make_unique<day_calendar<Atomic>>(how, clock);
+      }
+    }
+
+    sliding_window<Atomic> units;
+    std::unique_ptr<day_calendar<Atomic>> days; ///< null: it slides
+  };
+
+  [[nodiscard]] static constexpr bool counts_days(std::size_t k) noexcept { return k >= requests_per_day; }
+
+  [[nodiscard]] static rate<Atomic> of(counter* c, std::size_t k) noexcept {
+    return {c ? &c->units : nullptr, c && counts_days(k) ? c->days.get() : nullptr};
+  }
 
   [[nodiscard]] static constexpr tick period(kind k) noexcept {
     using std::chrono::nanoseconds;
@@ -132,22 +136,19 @@ private:
     }
   }
 
-  /// The times of windows that slide and of those that do not have nothing to do with each other.
-  void count_anew(tick now) {
-    for (auto const k : {requests_per_day, tokens_per_day}) {
-      if (auto* const old = windows_[k].load()) {
-        replaced_.emplace_back(old); // somebody may be using it
-        auto fresh = std::make_unique<window>(old->limit(), period(k));
-        rate{fresh.get(), days_.load()}.force(old->used(), now);
-        windows_[k].store(fresh.release(), std::memory_order_release); // pairs with operator[]
-      }
-    }
+  void replace(kind k, counter& old, std::unique_ptr<counter> fresh, tick now) {
+    replaced_.reserve(replaced_.size() + 1); // nothing has changed if there is no memory
+    auto const before = of(&old, k);
+    auto const after = of(fresh.get(), k);
+    auto const used = before.used(now);
+    after.carry(used, now);
+    counters_[k].store(fresh.release(), std::memory_order_release); // pairs with of()
+    after.carry(before.used(now) - used, now);                      // what was taken meanwhile
+    replaced_.emplace_back(&old);                                   // somebody may still be using it
   }
 
-  std::array<Atomic<window*>, kinds> windows_{};
-  Atomic<day_calendar<Atomic>*> days_{nullptr};
-  std::unique_ptr<day_calendar<Atomic>> calendar_;
-  std::vector<std::unique_ptr<window>> replaced_;
+  std::array<Atomic<counter*>, kinds> counters_{};
+  std::vector<std::unique_ptr<counter>> replaced_;
 };
 
 /// The word that decides most acquires: leases and tokens are taken and given back together, by one atomic operation.

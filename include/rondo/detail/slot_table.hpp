@@ -503,12 +503,14 @@ public:
       s.rates.store(rates, std::memory_order_release); // pairs with for_each_rate()
     }
     if (rates) {
-      rates->set_day(l.day_renewal, *clock_);
-      rates->set_limit(r::requests_per_second, l.requests_per_second);
-      rates->set_limit(r::requests_per_minute, l.requests_per_minute);
-      rates->set_limit(r::tokens_per_minute, l.tokens_per_minute);
-      rates->set_limit(r::requests_per_day, l.requests_per_day);
-      rates->set_limit(r::tokens_per_day, l.tokens_per_day);
+      auto const set = [&](typename r::kind k, std::uint32_t limit) {
+        rates->set_limit(k, limit, l.day_renewal, *clock_);
+      };
+      set(r::requests_per_second, l.requests_per_second);
+      set(r::requests_per_minute, l.requests_per_minute);
+      set(r::tokens_per_minute, l.tokens_per_minute);
+      set(r::requests_per_day, l.requests_per_day);
+      set(r::tokens_per_day, l.tokens_per_day);
       s.gate.fetch_or(gate::rated);
     }
     set_metered(s, metered);

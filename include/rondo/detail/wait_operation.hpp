@@ -72,6 +72,7 @@ class acquisition {
 public:
   /// Memory for an operation; more than those of Asio's own coroutines need.
   struct room {
+    room() noexcept {} // not cleared
     alignas(void*) std::byte bytes[30 * sizeof(void*)];
   };
 
@@ -149,6 +150,7 @@ public:
     try {
       op->enter_line(wanted.patience);
     } catch (...) {
+      op->forget_cancellation();
       auto const end = op->destroy(); // a coroutine goes with its handler
       throw;
     }
@@ -186,7 +188,7 @@ private:
     deliver(deliver const&) = delete;
     deliver& operator=(deliver const&) = delete;
     ~deliver() {
-      if (op_) { // the context was destroyed: nobody will ever use the lease
+      if (op_) { // the context was destroyed: nobody will use the lease, and the signal of the slot may be gone
         if (op_->got.from) {
           op_->ring_.refund(op_->got);
         }
@@ -206,6 +208,7 @@ private:
         break;
       case end::aborted: ec = boost::asio::error::operation_aborted; break;
       }
+      op->forget_cancellation();
       auto const told = op->told_;
       auto ended = op->destroy();
       told(std::move(ended.handler), ec, std::move(result));
@@ -260,11 +263,14 @@ private:
     Handler handler;
   };
 
-  /// What is left of the operation goes with the result: the handler may own the memory of the operation.
-  [[nodiscard]] remains destroy() noexcept {
+  void forget_cancellation() {
     if (auto slot = boost::asio::get_associated_cancellation_slot(handler_); slot.is_connected()) {
       slot.clear();
     }
+  }
+
+  /// What is left of the operation goes with the result: the handler may own the memory of the operation.
+  [[nodiscard]] remains destroy() noexcept {
     auto const allocator = boost::asio::get_associated_allocator(handler_);
     auto& ring = ring_;
     remains out{std::move(work_), std::move(handler_)};
