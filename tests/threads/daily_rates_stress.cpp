@@ -15,7 +15,7 @@
 #include <optional>
 #include <thread>
 
-BOOST_AUTO_TEST_SUITE(daily_rates)
+BOOST_AUTO_TEST_SUITE(daily_rates_stress)
 
 BOOST_AUTO_TEST_CASE(no_day_grants_more_than_its_limit) {
   using namespace std::chrono_literals;
