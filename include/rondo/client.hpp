@@ -105,19 +105,20 @@ private:
   static constexpr std::size_t beginning = 4096;        ///< bytes of a body that are read to see whether it comes
   static constexpr std::size_t first_piece = 16 * 1024; ///< room for a body of unknown length
 
-  [[nodiscard]] boost::asio::awaitable<result>
-  on_own_executor(boost::asio::awaitable<result> (client::*what)(http::request), http::request message);
+  [[nodiscard]] task make_task(http::request&& message);
 
-  [[nodiscard]] boost::asio::awaitable<http::response> send_here(http::request message);
+  /// For a request that gets a key.
+  void prepare(task& t) const;
 
-  [[nodiscard]] task make_task(http::request message);
+  [[nodiscard]] bool hedges(task const& t) const {
+    return options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message);
+  }
 
-  [[nodiscard]] boost::asio::awaitable<result> pass_here(http::request message);
-
-  [[nodiscard]] boost::asio::awaitable<result> open_here(http::request message);
+  /// Why there is no answer, or nothing if there is one.
+  using ending = boost::system::result<void, client_failure>;
 
   /// One attempt after the other, until an answer counts.
-  [[nodiscard]] boost::asio::awaitable<result> run(task& t);
+  [[nodiscard]] boost::asio::awaitable<ending> run(task& t, reply& out);
 
   // --- two attempts at once
 
@@ -125,28 +126,34 @@ private:
     rivals(executor_type const& executor, task first) : wake{executor} { tasks[0] = std::move(first); }
 
     std::array<task, 2> tasks;
-    std::array<std::optional<result>, 2> ends;
+    std::array<reply, 2> answers;
+    std::array<std::optional<ending>, 2> ends;
     std::array<boost::asio::cancellation_signal, 2> stops;
     std::exception_ptr thrown;
     boost::asio::steady_timer wake;
     unsigned running = 0;
 
-    [[nodiscard]] bool has_good(std::size_t i) const { return ends[i] && *ends[i] && (*ends[i])->good_; }
+    [[nodiscard]] bool has_good(std::size_t i) const { return ends[i] && *ends[i] && answers[i].good_; }
     [[nodiscard]] bool decided() const { return running == 0 || has_good(0) || has_good(1); }
   };
 
-  [[nodiscard]] boost::asio::awaitable<result> race(task t);
+  [[nodiscard]] boost::asio::awaitable<ending> race(task& t, reply& out);
 
   void start(std::shared_ptr<rivals> const& both, std::size_t i);
 
   /// Until something happens or the time has come. True if we are cancelled.
   [[nodiscard]] static boost::asio::awaitable<bool> wait(rivals& both, steady_time until);
 
-  [[nodiscard]] static result outcome_of(rivals& both, bool cancelled);
+  [[nodiscard]] static ending outcome_of(rivals& both, bool cancelled, reply& out);
 
   // --- keys
 
-  /// An untried account if one is ready, else whatever comes first.
+  [[nodiscard]] static request wanted(task const& t);
+
+  /// A key that is ready, of an untried account; else none.
+  [[nodiscard]] lease acquire_at_once(task const& t);
+
+  /// Whatever comes first.
   [[nodiscard]] boost::asio::awaitable<std::tuple<error_code, lease>> acquire(task& t);
 
   /// A moment that grows with each attempt, and as long as the provider wants.
@@ -170,11 +177,15 @@ private:
 
   // --- answers
 
+  /// Of an answer that is wanted whole.
+  [[nodiscard]] error_code check_size(std::size_t body) const noexcept;
+  [[nodiscard]] std::size_t room_for(reply const& answer, std::size_t size) const noexcept;
+
   /// The body of an error is small and decides what the error means; the rest of a large one is streamed.
   [[nodiscard]] boost::asio::awaitable<error_code> read_error_body(reply& out, task const& t);
 
-  /// Waits for the first bytes of the body if the request can be repeated when they do not come.
-  [[nodiscard]] boost::asio::awaitable<error_code> read_beginning(reply& out, task const& t);
+  /// Keeps what has come of the body already; empty if that is nothing.
+  [[nodiscard]] static std::optional<http::read_result> keep_ready(reply& out);
 
   /// Reads a piece of the body, until `most` bytes are kept.
   [[nodiscard]] static boost::asio::awaitable<http::read_result> keep(reply& out, std::size_t most);

@@ -45,8 +45,6 @@ public:
       attempts_ = other.attempts_;
       good_ = other.good_;
       masked_key_ = std::move(other.masked_key_);
-      key_name_ = std::move(other.key_name_);
-      proxy_name_ = std::move(other.proxy_name_);
     }
     return *this;
   }
@@ -58,9 +56,9 @@ public:
   /// Requests written to the provider for this answer.
   [[nodiscard]] unsigned attempts() const noexcept { return attempts_; }
   [[nodiscard]] std::string const& masked_key() const noexcept { return masked_key_; }
-  [[nodiscard]] std::string const& key_name() const noexcept { return key_name_; }
+  [[nodiscard]] std::string const& key_name() const noexcept { return trace_.key_name(); }
   /// Of the proxy that the answer came through; empty when it came direct.
-  [[nodiscard]] std::string const& proxy_name() const noexcept { return proxy_name_; }
+  [[nodiscard]] std::string const& proxy_name() const noexcept { return trace_.proxy_name(); }
   /// Nothing follows what has been read: head and body can go out in one write.
   [[nodiscard]] bool complete() const noexcept { return offset_ == kept_.size() && stream_.done(); }
 
@@ -79,6 +77,12 @@ private:
     trace_.end();
   }
 
+  /// What was kept and not handed out.
+  [[nodiscard]] std::string take_kept() noexcept {
+    kept_.erase(0, std::exchange(offset_, 0));
+    return std::exchange(kept_, {});
+  }
+
   http::incoming stream_;
   std::string kept_; ///< the beginning of the body, read to see what the answer means, or whether it comes
   std::size_t offset_ = 0;
@@ -89,8 +93,6 @@ private:
   unsigned attempts_ = 0;
   bool good_ = false; ///< another attempt would not get a better one
   std::string masked_key_;
-  std::string key_name_;
-  std::string proxy_name_;
 };
 
 } // namespace rondo

@@ -23,10 +23,10 @@ bool accepted(http::request_head const& head) {
   return !http::detail::check_request(head, target);
 }
 
-std::string written(http::request_head const& head, http::detail::request_length length = {}) {
+std::string written(http::request_head const& head, http::detail::own_fields own = {}) {
   std::string out;
   auto const target = std::string{head.target()};
-  http::detail::append_head(out, http::parse_url("https://h:8443").value(), head, target, length);
+  http::detail::append_head(out, http::parse_url("https://h:8443").value(), head, target, own);
   return out;
 }
 

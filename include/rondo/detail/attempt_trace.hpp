@@ -14,7 +14,7 @@
 
 namespace rondo::detail {
 
-/// Tells an observer of one attempt: that it began, and once how it ended. Costs next to nothing without an observer.
+/// Remembers who served an attempt, and tells an observer of it: that it began, and once how it ended.
 class attempt_trace {
 public:
   attempt_trace() = default;
@@ -38,12 +38,12 @@ public:
   void start(std::shared_ptr<client_observer> const& observer, std::uint64_t call, unsigned number,
              std::string_view key, std::string_view proxy, steady_time began, steady_time now) {
     end();
+    key_ = key;
+    proxy_ = proxy;
     if (!observer) {
       return;
     }
     observer_ = observer;
-    key_ = key;
-    proxy_ = proxy;
     call_ = call;
     number_ = number;
     began_ = began;
@@ -51,6 +51,9 @@ public:
     result_.acquire = now - began;
     observer_->attempt_started(info());
   }
+
+  [[nodiscard]] std::string const& key_name() const noexcept { return key_; }
+  [[nodiscard]] std::string const& proxy_name() const noexcept { return proxy_; }
 
   void answered(unsigned status, steady_time opened, steady_time sent, steady_time now) noexcept {
     result_.status = status;

@@ -39,7 +39,6 @@ struct client_task {
   bool pressed = false; ///< the last failure lets nobody rest: repeating it at once would only make it worse
   std::optional<clock::duration> rest{}; ///< the provider wants this long to pass before it is repeated
   std::string masked_key{};
-  std::string key_name{};
 
   affinity who{};                          ///< whose proxy it goes through
   std::uint32_t proxy = ~std::uint32_t{0}; ///< of the attempt under way
@@ -51,7 +50,9 @@ struct client_task {
   };
   std::vector<suspect> suspects{};
 
-  [[nodiscard]] clock::duration left() const { return std::max(deadline - clock::now(), clock::duration::zero()); }
+  [[nodiscard]] clock::duration left(steady_time now = clock::now()) const {
+    return std::max(deadline - now, clock::duration::zero());
+  }
   [[nodiscard]] bool over() const { return attempts >= most_attempts || left() == clock::duration::zero(); }
   [[nodiscard]] client_failure fail(error_code ec, blame by, std::optional<clock::duration> retry_after = {}) const {
     return {ec, by, retry_after, attempts, masked_key};

@@ -35,6 +35,8 @@ struct exchange_options {
   /// Announces a body from a source with `Expect: 100-continue` and waits this long for leave to send it; then it is
   /// sent all the same. With a final answer in its stead the source is not read. Default 0 = the body goes at once.
   std::chrono::steady_clock::duration expect_continue{};
+  /// Asks for an answer without content coding, whatever the head says of it.
+  bool identity = false;
   /// Whether a replayable request is written a second time, on a new connection, when the kept one it was written to
   /// turns out to be dead. Whoever counts requests says no, and decides himself.
   bool resend = true;

@@ -39,10 +39,11 @@ namespace rondo::http {
 /// Takes the hop-by-hop fields out, and those that a Connection field names. Do it before a message is passed on.
 inline void remove_hop_by_hop(fields& message) {
   std::vector<std::string> named;
-  auto const [first, last] = message.equal_range(beast_http::field::connection);
-  for (auto it = first; it != last; ++it) {
-    for (auto const name : beast_http::token_list{it->value()}) {
-      named.emplace_back(name);
+  for (auto const& field : message) {
+    if (field.name() == beast_http::field::connection) {
+      for (auto const name : beast_http::token_list{field.value()}) {
+        named.emplace_back(name);
+      }
     }
   }
   for (auto const& name : named) {
@@ -88,11 +89,12 @@ inline constexpr auto char_classes = [] {
   return ok ? error_code{} : make_error_code(error::invalid_header);
 }
 
-/// How the length of a request body is told.
-struct request_length {
+/// What the client itself says in the head of a request.
+struct own_fields {
   bool chunked = false;
   std::optional<std::uint64_t> size; ///< empty and not chunked: the request has no body
   bool expect = false;               ///< asks for leave to send it
+  bool identity = false;             ///< wants the answer in no coding, whatever the caller wants
 };
 
 inline void append_number(std::string& out, std::uint64_t number, int base = 10) {
@@ -101,16 +103,17 @@ inline void append_number(std::string& out, std::uint64_t number, int base = 10)
   out.append(digits, end);
 }
 
-/// Appends the head of a checked request. Host and the fields of the length are the client's own; the hop-by-hop
-/// fields of the caller stay behind, and so does Expect, which is the client's own, too.
+/// Appends the head of a checked request. Host and `own` replace what the caller says of them; his hop-by-hop fields
+/// stay behind.
 inline void append_head(std::string& out, url const& to, request_head const& head, std::string_view target,
-                        request_length length) {
+                        own_fields own) {
+  using namespace std::string_view_literals;
   auto const append_field = [&out](std::string_view name, std::string_view value) {
-    out.append(name).append(": ").append(value).append("\r\n");
+    out.append(name).append(": "sv).append(value).append("\r\n"sv);
   };
-  out.append(head.method_string()).append(" ").append(target).append(" HTTP/1.1\r\n");
+  out.append(head.method_string()).append(" "sv).append(target).append(" HTTP/1.1\r\n"sv);
   append_field("Host", to.host_header());
-  auto const named = head.find(beast_http::field::connection) != head.end();
+  auto const named = find_field(head, beast_http::field::connection) != nullptr;
   auto const is_named = [&head](std::string_view name) {
     auto const [first, last] = head.equal_range(beast_http::field::connection);
     return std::any_of(first, last, [name](auto const& field) {
@@ -120,19 +123,23 @@ inline void append_head(std::string& out, url const& to, request_head const& hea
   for (auto const& field : head) {
     auto const id = field.name();
     if (is_hop_by_hop(id) || id == beast_http::field::host || id == beast_http::field::content_length ||
-        id == beast_http::field::expect || (named && is_named(field.name_string()))) {
+        id == beast_http::field::expect || (own.identity && id == beast_http::field::accept_encoding) ||
+        (named && is_named(field.name_string()))) {
       continue;
     }
     append_field(field.name_string(), field.value());
   }
-  if (length.chunked) {
+  if (own.identity) {
+    append_field("Accept-Encoding", "identity");
+  }
+  if (own.chunked) {
     append_field("Transfer-Encoding", "chunked");
-  } else if (length.size) {
+  } else if (own.size) {
     out.append("Content-Length: ");
-    append_number(out, *length.size);
+    append_number(out, *own.size);
     out.append("\r\n");
   }
-  if (length.expect) {
+  if (own.expect) {
     append_field("Expect", "100-continue");
   }
   out.append("\r\n");

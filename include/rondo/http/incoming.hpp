@@ -23,6 +23,22 @@ struct connection_deleter {
   void operator()(connection* c) const noexcept;
 };
 using connection_ptr = std::unique_ptr<connection, connection_deleter>;
+
+/// What an `incoming` is a handle to.
+struct answer {
+  std::shared_ptr<client_core> core;
+  connection_ptr from; // after the core, which it reports to when it goes; null when nothing more is to be read
+  response_head head{};
+  fields trailers{};
+  std::optional<std::uint64_t> content_length{};
+  std::uint64_t received = 0;
+  std::uint64_t framing = 0; ///< bytes of chunk headers and trailers
+  std::uint64_t max_body = 0;
+  steady_time complete_by{};
+  std::chrono::steady_clock::duration idle_timeout{};
+  bool reused = false;
+  bool failed = false;
+};
 } // namespace detail
 
 /// A response whose head has arrived; the body is read piece by piece, no faster than it is asked for.
@@ -38,21 +54,21 @@ public:
   incoming& operator=(incoming&&) noexcept;
   ~incoming();
 
-  [[nodiscard]] response_head const& head() const noexcept { return head_; }
-  [[nodiscard]] response_head& head() noexcept { return head_; }
+  [[nodiscard]] response_head const& head() const noexcept { return answer_->head; }
+  [[nodiscard]] response_head& head() noexcept { return answer_->head; }
   /// The fields that came after a chunked body, once it is done; nobody should trust them as those of the head.
-  [[nodiscard]] fields const& trailers() const noexcept { return trailers_; }
-  [[nodiscard]] unsigned status() const noexcept { return head_.result_int(); }
+  [[nodiscard]] fields const& trailers() const noexcept { return answer_->trailers; }
+  [[nodiscard]] unsigned status() const noexcept { return answer_->head.result_int(); }
 
   /// The length of the body that the head promised.
-  [[nodiscard]] std::optional<std::uint64_t> content_length() const noexcept { return content_length_; }
+  [[nodiscard]] std::optional<std::uint64_t> content_length() const noexcept { return answer_->content_length; }
   /// Whether the whole body has been handed out.
-  [[nodiscard]] bool done() const noexcept { return !connection_; }
+  [[nodiscard]] bool done() const noexcept { return !answer_ || !answer_->from; }
   /// Whether the request went over a connection that had served another before.
-  [[nodiscard]] bool reused() const noexcept { return reused_; }
+  [[nodiscard]] bool reused() const noexcept { return answer_->reused; }
 
   /// Replaces `exchange_options::idle_timeout` for the reads to come.
-  void set_idle_timeout(std::chrono::steady_clock::duration most) noexcept { idle_timeout_ = most; }
+  void set_idle_timeout(std::chrono::steady_clock::duration most) noexcept { answer_->idle_timeout = most; }
 
   /// Reads the next piece of the body.
   ///
@@ -68,25 +84,17 @@ public:
   /// bytes are left over.
   [[nodiscard]] boost::asio::awaitable<read_result> read(boost::asio::mutable_buffer space);
 
+  /// The same without waiting: empty when a piece has to be waited for.
+  [[nodiscard]] std::optional<read_result> try_read(boost::asio::mutable_buffer space);
+
 private:
   friend class detail::client_core;
 
-  void take(std::shared_ptr<detail::client_core> core, detail::connection_ptr c, std::uint64_t max_body,
-            exchange_options const& options, bool reused);
+  explicit incoming(std::unique_ptr<detail::answer> answer) noexcept;
+
   void finish(error_code ec) noexcept;
 
-  std::shared_ptr<detail::client_core> core_;
-  detail::connection_ptr connection_; // after the core, which it reports to when it goes
-  response_head head_;
-  fields trailers_;
-  std::optional<std::uint64_t> content_length_;
-  std::uint64_t received_ = 0;
-  std::uint64_t framing_ = 0; ///< bytes of chunk headers and trailers
-  std::uint64_t max_body_ = 0;
-  steady_time complete_by_{};
-  std::chrono::steady_clock::duration idle_timeout_{};
-  bool reused_ = false;
-  bool failed_ = false;
+  std::unique_ptr<detail::answer> answer_;
 };
 
 } // namespace rondo::http

@@ -66,63 +66,68 @@ namespace rondo {
 #endif
 
 RONDO_DECL boost::asio::awaitable<client::result> client::open(http::request message) {
-  return on_own_executor(&client::open_here, std::move(message));
+  if (co_await boost::asio::this_coro::executor != executor_) {
+    co_return co_await boost::asio::co_spawn(executor_, open(std::move(message)), boost::asio::use_awaitable);
+  }
+  auto t = make_task(std::move(message));
+  prepare(t);
+  reply out;
+  auto running = hedges(t) ? race(t, out) : run(t, out);
+  auto end = co_await std::move(running);
+  if (!end) {
+    co_return std::move(end).error();
+  }
+  co_return std::move(out);
 }
 
 RONDO_DECL boost::asio::awaitable<http::response> client::send(http::request message) {
-  auto const own = executor_;
-  auto whole = send_here(std::move(message));
-  if (co_await boost::asio::this_coro::executor == own) {
-    co_return co_await std::move(whole);
+  if (co_await boost::asio::this_coro::executor != executor_) {
+    co_return co_await boost::asio::co_spawn(executor_, send(std::move(message)), boost::asio::use_awaitable);
   }
-  co_return co_await boost::asio::co_spawn(own, std::move(whole), boost::asio::use_awaitable);
-}
-
-RONDO_DECL boost::asio::awaitable<client::result> client::pass(http::request message) {
-  return on_own_executor(&client::pass_here, std::move(message));
-}
-
-RONDO_DECL boost::asio::awaitable<client::result>
-client::on_own_executor(boost::asio::awaitable<result> (client::*what)(http::request), http::request message) {
-  auto const own = executor_;
-  auto work = (this->*what)(std::move(message));
-  if (co_await boost::asio::this_coro::executor == own) {
-    co_return co_await std::move(work);
+  auto t = make_task(std::move(message));
+  prepare(t);
+  reply answer;
+  auto running = hedges(t) ? race(t, answer) : run(t, answer);
+  auto end = co_await std::move(running);
+  if (!end) {
+    throw client_error{std::move(end).error()};
   }
-  co_return co_await boost::asio::co_spawn(own, std::move(work), boost::asio::use_awaitable);
-}
-
-RONDO_DECL boost::asio::awaitable<http::response> client::send_here(http::request message) {
-  auto opened = co_await open_here(std::move(message));
-  if (!opened) {
-    throw client_error{std::move(opened).error()};
-  }
-  auto& answer = *opened;
-  auto const most = options_.http.max_response;
   http::response whole;
   whole.base() = std::move(answer.stream_.head());
   auto& body = whole.body();
-  std::size_t size = 0;
-  while (!answer.complete()) {
+  body = answer.take_kept();
+  auto size = body.size();
+  auto ec = check_size(size);
+  while (!ec && !answer.complete()) {
     if (size == body.size()) {
-      auto const promised = size == 0 ? answer.stream_.content_length() : std::nullopt;
-      auto const wanted = promised ? std::min(*promised, most) : std::max<std::uint64_t>(2 * size, first_piece);
-      body.resize(static_cast<std::size_t>(std::max<std::uint64_t>(wanted, 1)));
+      body.resize(room_for(answer, size));
     }
     auto const space = boost::asio::buffer(body) + size;
     auto const got = co_await answer.read(space);
     size += got.n;
-    auto const ec = !got.ec && size > most ? make_error_code(error::response_too_large) : got.ec;
-    if (ec) {
-      throw client_error{{ec, blame_of(ec), {}, answer.attempts(), answer.masked_key()}};
-    }
+    ec = got.ec ? got.ec : check_size(size);
+  }
+  if (ec) {
+    throw client_error{{ec, blame_of(ec), {}, answer.attempts(), answer.masked_key()}};
   }
   body.resize(size);
   co_return whole;
 }
 
-RONDO_DECL client::task client::make_task(http::request message) {
-  task t{std::move(message), clock::now() + options_.retry.deadline, ++calls_};
+RONDO_DECL error_code client::check_size(std::size_t body) const noexcept {
+  return body > options_.http.max_response ? make_error_code(error::response_too_large) : error_code{};
+}
+
+RONDO_DECL std::size_t client::room_for(reply const& answer, std::size_t size) const noexcept {
+  auto const most = std::max<std::uint64_t>(options_.http.max_response, size + 1);
+  auto const promised = answer.stream_.content_length().value_or(0);
+  auto const wanted = promised > size ? promised : std::max<std::uint64_t>(2 * size, first_piece);
+  return static_cast<std::size_t>(std::min(wanted, most));
+}
+
+RONDO_DECL client::task client::make_task(http::request&& message) {
+  auto const now = clock::now();
+  task t{std::move(message), now + options_.retry.deadline, ++calls_};
   http::remove_hop_by_hop(t.message); // a caller's Connection must not name the field that the key will stand in
   auto path = std::string_view{options_.base_url.target};
   path = path.substr(0, path.find('?'));
@@ -133,12 +138,20 @@ RONDO_DECL client::task client::make_task(http::request message) {
     auto const target = t.message.target();
     t.message.target(std::string{path}.append(target.data(), target.size()));
   }
-  t.began = clock::now();
-  budget_->add_request(t.began);
+  t.began = now;
+  budget_->add_request(now);
   return t;
 }
 
-RONDO_DECL boost::asio::awaitable<client::result> client::pass_here(http::request message) {
+RONDO_DECL void client::prepare(task& t) const {
+  t.most_attempts = options_.retry.max_attempts;
+  t.work = adapter_->describe(t.message, t.message.body());
+}
+
+RONDO_DECL boost::asio::awaitable<client::result> client::pass(http::request message) {
+  if (co_await boost::asio::this_coro::executor != executor_) {
+    co_return co_await boost::asio::co_spawn(executor_, pass(std::move(message)), boost::asio::use_awaitable);
+  }
   auto t = make_task(std::move(message));
   if (path_.has_proxies()) {
     if (auto const own = adapter_->credentials(t.message); !own.empty()) {
@@ -150,7 +163,6 @@ RONDO_DECL boost::asio::awaitable<client::result> client::pass_here(http::reques
   if (!answer) {
     co_return t.fail(answer.error().ec, answer.error().who);
   }
-  out.proxy_name_ = out.proxy_.name();
   out.stream_ = std::move(*answer);
   out.attempts_ = t.attempts;
   if (out.complete()) {
@@ -159,46 +171,38 @@ RONDO_DECL boost::asio::awaitable<client::result> client::pass_here(http::reques
   co_return std::move(out);
 }
 
-RONDO_DECL boost::asio::awaitable<client::result> client::open_here(http::request message) {
-  auto t = make_task(std::move(message));
-  t.most_attempts = options_.retry.max_attempts;
-  t.work = adapter_->describe(t.message, t.message.body());
-  t.message.set(boost::beast::http::field::accept_encoding, "identity"); // errors and costs have to be read
-  if (options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message)) {
-    auto racing = race(std::move(t));
-    co_return co_await std::move(racing);
-  }
-  co_return co_await run(t);
-}
-
-RONDO_DECL boost::asio::awaitable<client::result> client::run(task& t) {
-  std::optional<reply> last; // passed on if the deadline comes before a better one
+RONDO_DECL boost::asio::awaitable<client::ending> client::run(task& t, reply& out) {
+  std::unique_ptr<reply> last; // passed on if the deadline comes before a better one
   for (;;) {
     t.began = clock::now();
-    auto [ec, key] = co_await acquire(t);
-    if (ec) {
-      if (last && ec == error::deadline_exceeded) {
-        co_return std::move(*last);
+    auto key = acquire_at_once(t);
+    if (!key) {
+      error_code ec;
+      std::tie(ec, key) = co_await acquire(t);
+      if (ec) {
+        if (last && ec == error::deadline_exceeded) {
+          out = std::move(*last);
+          co_return ending{};
+        }
+        co_return t.fail(ec, blame_of(ec), key.retry_after());
       }
-      co_return t.fail(ec, blame_of(ec), key.retry_after());
-    }
-    auto const state = co_await boost::asio::this_coro::cancellation_state;
-    if (state.cancelled() != boost::asio::cancellation_type::none) {
-      key.refund(); // the caller went away while the lease was on its way
-      co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
+      auto const state = co_await boost::asio::this_coro::cancellation_state;
+      if (state.cancelled() != boost::asio::cancellation_type::none) {
+        key.refund(); // the caller went away while the lease was on its way
+        co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
+      }
     }
     adapter_->attach(t.message, key.secret());
     t.masked_key = key.masked_secret();
-    t.key_name = key.key_name();
     t.account = key.account_id();
     t.who = affinity{key.key_name()};
-    reply out;
     auto answer = co_await path_.exchange(t, &key, out.proxy_, out.trace_);
     if (!answer) {
       auto const why = answer.error();
       if (!end_failed(t, key, why) || !may_repeat()) {
         if (last && !why.written && why.ec == error::deadline_exceeded) {
-          co_return std::move(*last);
+          out = std::move(*last);
+          co_return ending{};
         }
         co_return t.fail(why.ec, why.who);
       }
@@ -206,7 +210,10 @@ RONDO_DECL boost::asio::awaitable<client::result> client::run(task& t) {
       continue;
     }
     out.stream_ = std::move(*answer);
-    auto const broken = co_await read_error_body(out, t);
+    error_code broken;
+    if (out.status() >= 400) {
+      broken = co_await read_error_body(out, t);
+    }
     if (broken == boost::asio::error::operation_aborted) {
       key.settle(key.tokens());
       co_return t.fail(broken, blame::nobody);
@@ -217,23 +224,26 @@ RONDO_DECL boost::asio::awaitable<client::result> client::run(task& t) {
     }
     out.attempts_ = t.attempts;
     out.masked_key_ = t.masked_key;
-    out.key_name_ = t.key_name;
-    out.proxy_name_ = out.proxy_.name();
     if (!verdict.failure) {
       out.good_ = true;
       out.meter_ = adapter_->meter(out.head());
       out.lease_ = std::move(key);
-      auto const lost = co_await read_beginning(out, t);
+      auto begun = keep_ready(out);
+      if (!begun && repeatable(t.message)) { // whether anything comes of the body decides whether it is sent again
+        begun = co_await keep(out, beginning);
+      }
       out.meter_.feed(out.kept_);
-      if (!lost) {
+      if (!begun || !begun->ec) {
         if (out.complete()) {
           out.end();
         }
-        co_return std::move(out);
+        co_return ending{};
       }
-      if (!give_back_broken(t, out, lost) || !may_repeat()) {
+      auto const lost = begun->ec;
+      if (!give_back_broken(t, out, lost) || !repeatable(t.message) || !may_repeat()) {
         co_return t.fail(lost, blame_of(lost));
       }
+      out = reply{};
       co_await pause(t);
       continue;
     }
@@ -242,18 +252,19 @@ RONDO_DECL boost::asio::awaitable<client::result> client::run(task& t) {
       if (broken) {
         co_return t.fail(broken, blame_of(broken)); // what came of it was enough to judge, not to pass on
       }
-      co_return std::move(out);
+      co_return ending{};
     }
     if (!broken && (out.stream_.done() || !out.proxy_)) { // no proxy is kept busy by an answer that may be thrown away
-      last = std::move(out);
+      last = std::make_unique<reply>(std::move(out));
     }
+    out = reply{};
     if (t.rest && !t.pressed) {
       co_await pause(t);
     }
   }
 }
 
-RONDO_DECL boost::asio::awaitable<client::result> client::race(task t) {
+RONDO_DECL boost::asio::awaitable<client::ending> client::race(task& t, reply& out) {
   auto const deadline = t.deadline;
   auto const both = std::make_shared<rivals>(executor_, std::move(t));
   start(both, 0);
@@ -290,19 +301,19 @@ RONDO_DECL boost::asio::awaitable<client::result> client::race(task t) {
   if (both->thrown) {
     std::rethrow_exception(both->thrown);
   }
-  co_return outcome_of(*both, cancelled);
+  co_return outcome_of(*both, cancelled, out);
 }
 
 RONDO_DECL void client::start(std::shared_ptr<rivals> const& both, std::size_t i) {
   ++both->running;
   boost::asio::co_spawn(
-      executor_, run(both->tasks[i]),
-      boost::asio::bind_cancellation_slot(both->stops[i].slot(), [both, i](std::exception_ptr thrown, result end) {
+      executor_, run(both->tasks[i], both->answers[i]),
+      boost::asio::bind_cancellation_slot(both->stops[i].slot(), [both, i](std::exception_ptr thrown, ending how) {
         --both->running;
         if (thrown) {
           both->thrown = thrown;
         } else {
-          both->ends[i].emplace(std::move(end));
+          both->ends[i].emplace(std::move(how));
         }
         both->wake.cancel();
       }));
@@ -316,35 +327,43 @@ RONDO_DECL boost::asio::awaitable<bool> client::wait(rivals& both, steady_time u
   co_return state.cancelled() != boost::asio::cancellation_type::none;
 }
 
-RONDO_DECL client::result client::outcome_of(rivals& both, bool cancelled) {
+RONDO_DECL client::ending client::outcome_of(rivals& both, bool cancelled, reply& out) {
   auto const attempts = both.tasks[0].attempts + both.tasks[1].attempts;
   if (cancelled) {
-    auto out = both.tasks[0].fail(boost::asio::error::operation_aborted, blame::nobody);
-    out.attempts = attempts;
-    return out;
+    auto failure = both.tasks[0].fail(boost::asio::error::operation_aborted, blame::nobody);
+    failure.attempts = attempts;
+    return failure;
   }
   auto const answered = [&](std::size_t i) { return both.ends[i] && *both.ends[i]; };
   std::size_t const best = both.has_good(0) ? 0 : both.has_good(1) ? 1 : answered(0) ? 0 : answered(1) ? 1 : 0;
-  auto out = std::move(*both.ends[best]);
-  if (out) {
-    out->attempts_ = attempts;
-    return out;
+  auto end = std::move(*both.ends[best]);
+  if (end) {
+    out = std::move(both.answers[best]);
+    out.attempts_ = attempts;
+    return end;
   }
-  auto failure = std::move(out).error();
+  auto failure = std::move(end).error();
   failure.attempts = attempts;
   return failure;
 }
 
-RONDO_DECL boost::asio::awaitable<std::tuple<error_code, lease>> client::acquire(task& t) {
+RONDO_DECL request client::wanted(task const& t) {
   request want;
   want.tokens = t.work.tokens;
   want.lane = t.work.lane;
   want.needs = t.work.needs;
   want.unsent = true;
+  return want;
+}
+
+RONDO_DECL lease client::acquire_at_once(task const& t) {
+  auto ready = t.tried_accounts.empty() ? keys_.try_acquire(wanted(t)) : keys_.try_acquire(wanted(t), t.tried_accounts);
+  return ready ? std::move(*ready) : lease{};
+}
+
+RONDO_DECL boost::asio::awaitable<std::tuple<error_code, lease>> client::acquire(task& t) {
+  auto want = wanted(t);
   if (!t.tried_accounts.empty()) {
-    if (auto untried = keys_.try_acquire(want, t.tried_accounts)) {
-      co_return std::tuple{error_code{}, std::move(*untried)};
-    }
     if (t.is_hedge) {
       co_return std::tuple{make_error_code(error::exhausted), lease{}};
     }
@@ -354,9 +373,9 @@ RONDO_DECL boost::asio::awaitable<std::tuple<error_code, lease>> client::acquire
       }
       co_await pause(t);
     }
-  }
-  if (auto ready = keys_.try_acquire(want)) {
-    co_return std::tuple{error_code{}, std::move(*ready)};
+    if (auto ready = keys_.try_acquire(want)) {
+      co_return std::tuple{error_code{}, std::move(*ready)};
+    }
   }
   want.timeout = t.left();
   co_return co_await keys_.async_acquire(want, boost::asio::as_tuple(boost::asio::use_awaitable));
@@ -448,9 +467,6 @@ RONDO_DECL bool client::repeatable(http::request const& message) const {
 }
 
 RONDO_DECL boost::asio::awaitable<error_code> client::read_error_body(reply& out, task const& t) {
-  if (out.status() < 400) {
-    co_return error_code{};
-  }
   while (!out.stream_.done() && out.kept_.size() < most_judged) {
     out.stream_.set_idle_timeout(std::min(options_.idle_timeout, t.left()));
     auto const got = co_await keep(out, most_judged);
@@ -465,12 +481,16 @@ RONDO_DECL boost::asio::awaitable<error_code> client::read_error_body(reply& out
   co_return error_code{};
 }
 
-RONDO_DECL boost::asio::awaitable<error_code> client::read_beginning(reply& out, task const& t) {
-  if (out.stream_.done() || !repeatable(t.message)) {
-    co_return error_code{};
+RONDO_DECL std::optional<http::read_result> client::keep_ready(reply& out) {
+  if (out.stream_.done()) {
+    return http::read_result{};
   }
-  auto const got = co_await keep(out, beginning);
-  co_return got.ec;
+  std::array<char, beginning> piece;
+  auto const got = out.stream_.try_read(boost::asio::buffer(piece));
+  if (got) {
+    out.kept_.assign(piece.data(), got->n);
+  }
+  return got;
 }
 
 RONDO_DECL boost::asio::awaitable<http::read_result> client::keep(reply& out, std::size_t most) {

@@ -47,7 +47,8 @@ client_path::exchange(client_task& t, lease* key, proxy_lease& through, attempt_
   http::exchange_options how;
   how.deadline = t.deadline;
   how.idle_timeout = options_.idle_timeout;
-  how.resend = false; // each request that may arrive was granted by the pool
+  how.identity = key != nullptr; // errors and costs have to be read
+  how.resend = false;            // each request that may arrive was granted by the pool
   how.on_sent = [&leaves] { leaves.now(); };
   std::vector<std::uint32_t> tried{t.barred_proxies};
   for (auto const& suspect : t.suspects) {
@@ -59,7 +60,6 @@ client_path::exchange(client_task& t, lease* key, proxy_lease& through, attempt_
     if (vain && !budget_.try_spend(std::chrono::steady_clock::now())) {
       co_return last;
     }
-    auto const attempts_left = std::max(t.most_attempts, t.attempts + 1) - t.attempts;
     proxy_lease proxy;
     how.via = nullptr;
     if (proxies_) {
@@ -84,11 +84,12 @@ client_path::exchange(client_task& t, lease* key, proxy_lease& through, attempt_
         co_return last;
       }
     }
-    // something must be left for another proxy when this one hangs
-    how.connect_timeout = std::min(options_.connect_timeout, t.left() / (attempts_left + (proxies_ ? 1 : 0)));
-    t.proxy = proxy.id();
     auto const begin = std::chrono::steady_clock::now();
-    trace.start(options_.observer, t.call, ++t.tries, t.key_name, proxy.name(), t.began, begin);
+    auto const attempts_left = std::max(t.most_attempts, t.attempts + 1) - t.attempts;
+    // something must be left for another proxy when this one hangs
+    how.connect_timeout = std::min(options_.connect_timeout, t.left(begin) / (attempts_left + (proxies_ ? 1 : 0)));
+    t.proxy = proxy.id();
+    trace.start(options_.observer, t.call, ++t.tries, key ? key->key_name() : "", proxy.name(), t.began, begin);
     leaves.at = begin;
     auto got = co_await http_.open(options_.base_url, t.message, t.message.body(), how);
     if (got || got.error().written) {

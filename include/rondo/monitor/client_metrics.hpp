@@ -65,16 +65,22 @@ private:
   static constexpr std::array<std::string_view, 4> names{"acquire", "connect", "first_byte", "whole"};
   static constexpr std::array bounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                      0.25,  0.5,    1.0,   2.5,  5.0,   10.0, 30.0};
+  static constexpr auto bounds_us = [] {
+    std::array<std::int64_t, bounds.size()> out{};
+    std::transform(bounds.begin(), bounds.end(), out.begin(),
+                   [](double seconds) { return static_cast<std::int64_t>(seconds * 1e6 + 0.5); });
+    return out;
+  }();
 
   struct histogram {
     std::array<std::atomic<std::uint64_t>, bounds.size() + 1> counts{};
     std::atomic<std::uint64_t> sum_us{0};
 
     void add(std::chrono::steady_clock::duration took) noexcept {
-      auto const seconds = std::chrono::duration<double>{took}.count();
-      auto const at = std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin();
+      auto const us = std::max<std::int64_t>(took / std::chrono::microseconds{1}, 0);
+      auto const at = std::lower_bound(bounds_us.begin(), bounds_us.end(), us) - bounds_us.begin();
       counts[static_cast<std::size_t>(at)].fetch_add(1, relaxed);
-      sum_us.fetch_add(static_cast<std::uint64_t>(std::max(seconds, 0.0) * 1e6), relaxed);
+      sum_us.fetch_add(static_cast<std::uint64_t>(us), relaxed);
     }
   };
 

@@ -125,8 +125,9 @@ struct slot_waiter {
 
 /// A request on its way out.
 struct outgoing {
-  std::string block;     ///< the head and the first bytes of the body, later other pieces of it
-  std::string_view rest; ///< of a body in memory: what is not in the block
+  std::string block;         ///< the head and the first bytes of the body, later other pieces of it
+  asio::const_buffer unsent; ///< of the block
+  std::string_view rest;     ///< of a body in memory: what is not in the block
   body_source const* source = nullptr;
   std::uint64_t promised = 0; ///< bytes the source still owes
   bool chunked = false;
@@ -161,6 +162,7 @@ public:
   [[nodiscard]] client_options const& options() const noexcept { return options_; }
 
   // for connections and responses
+  [[nodiscard]] flat_input& spare_input() noexcept { return spare_input_; }
   void set_limit(connection& c, steady_time when, error why);
   void limit_idle(connection& c, std::chrono::steady_clock::duration idle, steady_time complete_by);
   [[nodiscard]] error_code check_field_count(fields const& message) const noexcept;
@@ -219,6 +221,7 @@ private:
   steady_time next_sweep_;
   std::minstd_rand random_;
   std::vector<std::string> spare_; ///< blocks of finished requests, for their memory
+  flat_input spare_input_;         ///< of a finished answer, for its memory
 };
 
 } // namespace rondo::http::detail

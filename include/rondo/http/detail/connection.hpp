@@ -11,11 +11,11 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/intrusive/list_hook.hpp>
@@ -31,7 +31,7 @@ namespace rondo::http::detail {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
-inline constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
+inline constexpr auto as_result = asio::as_tuple(asio::deferred);
 
 class client_core;
 struct pool_entry;
@@ -111,26 +111,68 @@ public:
   /// The TLS that requests go through; null if there is none.
   [[nodiscard]] tls_layer* innermost() noexcept { return inner_tls ? &*inner_tls : tls ? &*tls : nullptr; }
 
-  /// Receives at least one byte from whatever has been built so far.
-  asio::awaitable<std::tuple<error_code, std::size_t>> receive_some(asio::mutable_buffer space) {
-    error_code ec;
-    std::size_t n = 0;
-    auto* const layer = innermost();
-    if (layer == nullptr) {
-      std::tie(ec, n) = co_await socket.async_read_some(space, as_result);
-    } else if (std::exchange(just_written, false) && !pending()) {
-      std::tie(ec) = co_await socket.async_wait(tcp::socket::wait_read, as_result); // nothing can be there yet
-    }
-    while (layer != nullptr && n == 0 && !ec && !expired) {
+  /// Whether there can be nothing to read, because something was just written: to look would be in vain, and `ready`
+  /// says when it is time.
+  [[nodiscard]] bool awaits_answer() noexcept {
+    wanted = tcp::socket::wait_read;
+    return std::exchange(just_written, false) && !pending();
+  }
+
+  /// One step of receiving, which does not wait: bytes from whatever has been built so far, or an error. False: there
+  /// is nothing yet, and `ready` says when to try again.
+  [[nodiscard]] bool read_step(asio::mutable_buffer space, std::size_t& n, error_code& ec) {
+    if (auto* const layer = innermost()) {
       auto const step = layer->read(space);
       n = step.n;
       ec = step.ec;
-      if (n > 0 && holds_on()) {
-        co_await asio::post(socket.get_executor(), asio::use_awaitable);
-      }
-      if (!ec && step.what != tls_step::kind::done) {
-        std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
-      }
+      wanted = wait_for(step);
+      return !waits(step);
+    }
+    wanted = tcp::socket::wait_read;
+    n = socket.read_some(asio::buffer(space), ec);
+    return !waits(ec);
+  }
+
+  /// One step of sending, which does not wait; what was sent is taken off `bytes`. False: nobody takes more now, and
+  /// `ready` says when to try again.
+  [[nodiscard]] bool write_step(asio::const_buffer& bytes, error_code& ec) {
+    std::size_t n = 0;
+    auto blocked = false;
+    if (auto* const layer = innermost()) {
+      auto const step = layer->write(bytes);
+      n = step.n;
+      ec = step.ec;
+      wanted = wait_for(step);
+      blocked = waits(step);
+    } else {
+      wanted = tcp::socket::wait_write;
+      n = socket.write_some(asio::buffer(bytes), ec);
+      blocked = waits(ec);
+    }
+    bytes += n;
+    written = just_written = written || n > 0;
+    return !blocked;
+  }
+
+  /// What the last step waits for: `auto const [ec] = co_await c.ready();`
+  [[nodiscard]] auto ready() {
+    turns = 0;
+    return socket.async_wait(wanted, as_result);
+  }
+
+  /// Lets others have their turn: a peer that is faster than we are never makes us wait.
+  [[nodiscard]] auto yield() { return asio::post(socket.get_executor(), asio::deferred); }
+  [[nodiscard]] bool must_yield() noexcept {
+    turns = (turns + 1) % 16;
+    return turns == 0;
+  }
+
+  /// Receives at least one byte.
+  asio::awaitable<std::tuple<error_code, std::size_t>> read_some(asio::mutable_buffer space) {
+    error_code ec;
+    std::size_t n = 0;
+    while (!ec && !expired && (awaits_answer() || !read_step(space, n, ec))) {
+      std::tie(ec) = co_await ready();
     }
     co_return std::tuple{ec, n};
   }
@@ -139,42 +181,22 @@ public:
   asio::awaitable<error_code> write(asio::const_buffer bytes) {
     while (bytes.size() > 0) {
       error_code ec;
-      std::size_t n = 0;
-      auto* const layer = innermost();
-      if (layer == nullptr) {
-        std::tie(ec, n) = co_await socket.async_write_some(bytes, as_result);
-      } else if (auto const step = layer->write(bytes); step.what == tls_step::kind::done) {
-        n = step.n;
-        if (holds_on()) {
-          co_await asio::post(socket.get_executor(), asio::use_awaitable);
-        }
-      } else {
-        ec = step.ec;
-        if (!ec) {
-          std::tie(ec) = co_await socket.async_wait(wait_for(step), as_result);
-        }
+      if (!write_step(bytes, ec)) {
+        std::tie(ec) = co_await ready();
+        // after an error other than a cancelled wait the system has taken nothing of this piece
+        written = written || expired || ec == asio::error::operation_aborted;
+      } else if (bytes.size() > 0 && must_yield()) {
+        co_await yield();
       }
-      // after an error other than a cancelled wait the system has taken nothing of this piece
-      written = written || n > 0 || expired || ec == asio::error::operation_aborted;
       if (ec || expired) {
         co_return verdict(ec);
       }
-      bytes += n;
     }
-    just_written = true;
     co_return error_code{};
   }
 
-  /// Receives at least one byte; `no_buffer_space` when `most` bytes wait to be parsed already.
-  asio::awaitable<error_code> fill(std::size_t most) {
-    auto const space = input.prepare(most);
-    if (space.size() == 0) {
-      co_return make_error_code(boost::system::errc::no_buffer_space);
-    }
-    auto const [ec, n] = co_await receive_some(space);
-    input.commit(n);
-    co_return verdict(ec);
-  }
+  /// One step of receiving into `input`; `no_buffer_space` when `most` bytes wait to be parsed already.
+  [[nodiscard]] bool fill_step(std::size_t most, error_code& ec);
 
   /// Drives a TLS handshake to its end.
   asio::awaitable<error_code> shake_hands() {
@@ -183,19 +205,22 @@ public:
       if (step.what == tls_step::kind::done || step.ec) {
         co_return step.ec;
       }
-      auto const [ec] = co_await socket.async_wait(wait_for(step), as_result);
+      wanted = wait_for(step);
+      auto const [ec] = co_await ready();
       if (ec || expired) {
         co_return verdict(ec);
       }
     }
   }
 
-  /// Whether others should have their turn: a peer that is faster than we are never makes us wait.
-  [[nodiscard]] bool holds_on() noexcept {
-    turns = (turns + 1) % 16;
-    return turns == 0;
+  [[nodiscard]] static bool waits(tls_step const& step) noexcept {
+    return step.what == tls_step::kind::wants_read || step.what == tls_step::kind::wants_write;
   }
-
+  [[nodiscard]] static bool waits(error_code& ec) noexcept {
+    auto const blocked = ec == asio::error::would_block;
+    ec = blocked ? error_code{} : ec;
+    return blocked;
+  }
   [[nodiscard]] static tcp::socket::wait_type wait_for(tls_step const& step) noexcept {
     return step.what == tls_step::kind::wants_read ? tcp::socket::wait_read : tcp::socket::wait_write;
   }
@@ -222,7 +247,8 @@ public:
   std::uint32_t served = 0;
   std::uint32_t most_served = 0; ///< 0 = no limit
 
-  unsigned turns = 0; ///< steps of TLS without a wait
+  tcp::socket::wait_type wanted = tcp::socket::wait_read; ///< by the last step
+  unsigned turns = 0;                                     ///< steps without a wait
 
   // of the exchange under way
   std::size_t head_bytes = 0; ///< of all heads of the answer, informational ones included

@@ -50,6 +50,14 @@ public:
 
   void commit(std::size_t n) noexcept { end_ += n; }
 
+  /// Takes the memory of another one in which nothing waits, if this has none and that is of the usual size.
+  void inherit(flat_input& from) noexcept {
+    if (capacity_ == 0 && from.empty() && from.capacity_ == usual) {
+      bytes_ = std::move(from.bytes_);
+      capacity_ = std::exchange(from.capacity_, 0);
+    }
+  }
+
   /// Gives the memory back while nothing waits in it.
   void release() noexcept {
     if (empty()) {

@@ -52,28 +52,33 @@ public:
   [[nodiscard]] bool pending() const noexcept { return SSL_has_pending(ssl_.get()) == 1; }
 
   [[nodiscard]] tls_step handshake() noexcept {
-    ERR_clear_error();
-    errno = 0;
+    forget_errors();
     return judge(SSL_do_handshake(ssl_.get()), 0);
   }
 
   [[nodiscard]] tls_step read(asio::mutable_buffer space) noexcept {
-    ERR_clear_error();
-    errno = 0;
+    forget_errors();
     std::size_t n = 0;
     auto const result = SSL_read_ex(ssl_.get(), space.data(), space.size(), &n);
     return judge(result, n);
   }
 
   [[nodiscard]] tls_step write(asio::const_buffer bytes) noexcept {
-    ERR_clear_error();
-    errno = 0;
+    forget_errors();
     std::size_t n = 0;
     auto const result = SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n);
     return judge(result, n);
   }
 
 private:
+  /// What others of this thread have left behind would be taken for ours.
+  static void forget_errors() noexcept {
+    if (ERR_peek_error() != 0) { // most often there is nothing, and to clear costs more than to look
+      ERR_clear_error();
+    }
+    errno = 0;
+  }
+
   tls_layer(asio::ip::tcp::socket* socket, tls_layer* below, asio::ssl::context& context)
       : socket_{socket}, below_{below}, ssl_{SSL_new(context.native_handle())} {
     auto* const bio = ssl_ ? BIO_new(method()) : nullptr;

@@ -32,6 +32,21 @@ RONDO_DECL connection::~connection() {
   }
 }
 
+RONDO_DECL bool connection::fill_step(std::size_t most, error_code& ec) {
+  if (input.size() >= most) {
+    ec = make_error_code(boost::system::errc::no_buffer_space);
+    return true;
+  }
+  if (awaits_answer()) {
+    return false; // there is no memory for it yet
+  }
+  input.inherit(core.spare_input());
+  std::size_t n = 0;
+  auto const done = read_step(input.prepare(most), n, ec);
+  input.commit(n);
+  return done;
+}
+
 RONDO_DECL client_core::client_core(asio::any_io_executor executor, client_options options)
     : executor_{std::move(executor)}, options_{std::move(options)}, timer_{executor_}, random_{std::random_device{}()} {
   spare_.reserve(64);
@@ -287,6 +302,7 @@ RONDO_DECL void client_core::give_back(connection_ptr c) {
     return;
   }
   c->parser.reset();
+  spare_input_.inherit(c->input);
   c->input.release();
   c->idle_since = now;
   c->idle_until = after(now, shortened(options_.idle_limit));

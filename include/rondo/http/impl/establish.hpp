@@ -126,7 +126,7 @@ template <class Machine> asio::awaitable<error_code> client_core::drive(connecti
       ec = co_await c.write(action.output);
       n = action.output.size();
       break;
-    case tunnel_action::kind::read: std::tie(ec, n) = co_await c.receive_some(action.input); break;
+    case tunnel_action::kind::read: std::tie(ec, n) = co_await c.read_some(action.input); break;
     case tunnel_action::kind::done: co_return error_code{};
     case tunnel_action::kind::fail: co_return action.ec;
     }

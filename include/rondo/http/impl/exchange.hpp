@@ -82,6 +82,28 @@ RONDO_DECL asio::awaitable<error_code> client_core::append_piece(connection& c, 
   return c.expired || is_cancelled(ec) ? ec : make_error_code(error::connection_lost);
 }
 
+/// The last byte of the request has been handed over.
+inline void announce(outgoing& out, exchange_options const& options) {
+  if (options.on_sent && !std::exchange(out.announced, true)) {
+    options.on_sent();
+  }
+}
+
+/// Writes what is small and at hand without the cost of a coroutine. False: some of it, or all, is left for
+/// `write_request`.
+[[nodiscard]] inline bool write_at_once(connection& c, outgoing& out, exchange_options const& options, error_code& ec) {
+  out.unsent = asio::buffer(out.block);
+  if (out.source != nullptr || !c.write_step(out.unsent, ec) || (!ec && out.unsent.size() + out.rest.size() > 0)) {
+    return false;
+  }
+  if (ec) {
+    ec = lost(c, ec);
+  } else {
+    announce(out, options);
+  }
+  return true;
+}
+
 RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c, outgoing& out, bool head_only,
                                                                   exchange_options const& options) {
   error_code ec;
@@ -109,8 +131,9 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
         co_return ec;
       }
       out.primed = true;
+      out.unsent = asio::buffer(out.block);
     }
-    ec = co_await c.write(asio::buffer(out.block));
+    ec = co_await c.write(out.unsent);
     if (ec) {
       co_return lost(c, ec);
     }
@@ -126,9 +149,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
       co_return lost(c, ec);
     }
   }
-  if (options.on_sent && !std::exchange(out.announced, true)) {
-    options.on_sent();
-  }
+  announce(out, options);
   co_return error_code{};
 }
 
@@ -164,10 +185,10 @@ private:
   if (status < 100 || status == 101 || status > 599) {
     return false;
   }
-  auto const [first, last] = head.equal_range(beast_http::field::transfer_encoding);
-  if (first == last) {
+  if (find_field(head, beast_http::field::transfer_encoding) == nullptr) {
     return true;
   }
+  auto const [first, last] = head.equal_range(beast_http::field::transfer_encoding);
   // a coding that nobody asked for, or framing that a server of that version cannot mean
   return head.version() == 11 && std::next(first) == last && boost::beast::iequals(first->value(), "chunked");
 }
@@ -214,7 +235,14 @@ client_core::read_head(connection& c, bool head_only, exchange_options const& op
         c.gentle = false;
         limit_idle(c, options.idle_timeout, options.complete_by);
       }
-      ec = co_await c.fill(options_.max_head + 1 - c.head_bytes);
+      ec = {};
+      while (!ec && !c.expired && !c.fill_step(options_.max_head + 1 - c.head_bytes, ec)) {
+        std::tie(ec) = co_await c.ready();
+      }
+      if (!ec && c.must_yield()) {
+        co_await c.yield();
+      }
+      ec = c.verdict(ec);
       if (c.expired && c.gentle) {
         c.expired = c.gentle = false;
         c.answered = c.answered || !c.input.empty();
@@ -305,20 +333,23 @@ private:
 
 /// Fills in everything about the way out that is known before there is a connection.
 inline void prepare_request(outgoing& out, url const& to, request_head const& head, std::string_view target,
-                            body_view body, bool ask) {
-  request_length length;
+                            body_view body, exchange_options const& options) {
+  own_fields own;
+  own.identity = options.identity;
   if (body.source() != nullptr) {
     out.source = body.source();
     out.chunked = !out.source->size;
     out.promised = out.source->size.value_or(0);
     out.ended = !out.chunked && out.promised == 0;
-    out.asks = ask && !out.ended;
-    length = {out.chunked, out.source->size, out.asks};
+    out.asks = options.expect_continue.count() > 0 && !out.ended;
+    own.chunked = out.chunked;
+    own.size = out.source->size;
+    own.expect = out.asks;
   } else if (auto const method = head.method(); !body.bytes().empty() || method == beast_http::verb::post ||
                                                 method == beast_http::verb::put || method == beast_http::verb::patch) {
-    length.size = body.bytes().size();
+    own.size = body.bytes().size();
   }
-  append_head(out.block, to, head, target, length);
+  append_head(out.block, to, head, target, own);
   // head and small body leave in one write, a larger body without being copied
   auto const first =
       body.bytes().size() <= block_size ? body.bytes().size() : block_size - std::min(block_size, out.block.size());
@@ -349,7 +380,7 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   auto kept = false;
   outgoing out;
   borrowed_block const memory{spare_, out.block};
-  prepare_request(out, to, head, target, body, options.expect_continue.count() > 0);
+  prepare_request(out, to, head, target, body, options);
   auto& entry = entry_for(to, options.via);
   auto c = take_idle(entry, now);
   try {
@@ -371,7 +402,10 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
       }
       set_limit(*c, options.deadline, error::deadline_exceeded);
       auto const head_only = head.method() == beast_http::verb::head;
-      auto const unsent = co_await write_request(*c, out, head_only, options);
+      error_code unsent;
+      if (!write_at_once(*c, out, options, unsent)) {
+        unsent = co_await write_request(*c, out, head_only, options);
+      }
       auto ec = unsent;
       // who closes early may have said why; once the end has been read, another read would never complete
       if ((!unsent && !out.refused) || (unsent == error::connection_lost && c->written && !c->parser)) {
@@ -400,12 +434,11 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
     }
     co_return fail(e.code(), c && c->written);
   }
-  incoming answer;
-  answer.take(self, std::move(c), max_body, options, kept);
-  if (answer.content_length_ && *answer.content_length_ > max_body) {
+  if (c->parser->content_length().value_or(0) > max_body) {
     co_return fail(make_error_code(error::response_too_large), true);
   }
-  co_return answer;
+  co_return incoming{std::make_unique<answer>(
+      answer{self, std::move(c), {}, {}, {}, 0, 0, max_body, options.complete_by, options.idle_timeout, kept, false})};
 }
 
 RONDO_DECL asio::awaitable<client_core::send_result> client_core::send(url const& to, request const& message,
@@ -427,11 +460,14 @@ RONDO_DECL asio::awaitable<client_core::send_result> client_core::send(url const
       body.resize(static_cast<std::size_t>(std::max<std::uint64_t>(wanted, 1)));
     }
     auto const space = asio::buffer(body) + size;
-    auto const [ec, n] = co_await answer.read(space);
-    if (ec) {
-      co_return fail(ec, true);
+    auto got = answer.try_read(space);
+    if (!got) {
+      got = co_await answer.read(space);
     }
-    size += n;
+    if (got->ec) {
+      co_return fail(got->ec, true);
+    }
+    size += got->n;
   }
   body.resize(size);
   co_return whole;

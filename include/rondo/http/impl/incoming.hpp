@@ -12,40 +12,19 @@ namespace rondo::http {
 
 RONDO_DECL incoming::incoming() noexcept = default;
 RONDO_DECL incoming::incoming(incoming&&) noexcept = default;
-RONDO_DECL incoming& incoming::operator=(incoming&& other) noexcept {
-  connection_ = nullptr; // reports to the core that is about to be replaced
-  core_ = std::move(other.core_);
-  connection_ = std::move(other.connection_);
-  head_ = std::move(other.head_);
-  content_length_ = other.content_length_;
-  trailers_ = std::move(other.trailers_);
-  received_ = other.received_;
-  framing_ = other.framing_;
-  max_body_ = other.max_body_;
-  complete_by_ = other.complete_by_;
-  idle_timeout_ = other.idle_timeout_;
-  reused_ = other.reused_;
-  failed_ = other.failed_;
-  return *this;
-}
+RONDO_DECL incoming& incoming::operator=(incoming&&) noexcept = default;
 RONDO_DECL incoming::~incoming() = default;
 
-RONDO_DECL void incoming::take(std::shared_ptr<detail::client_core> core, detail::connection_ptr c,
-                               std::uint64_t max_body, exchange_options const& options, bool reused) {
-  core_ = std::move(core);
-  connection_ = std::move(c);
-  max_body_ = max_body;
-  idle_timeout_ = options.idle_timeout;
-  complete_by_ = options.complete_by;
-  reused_ = reused;
-  auto& parser = *connection_->parser;
+RONDO_DECL incoming::incoming(std::unique_ptr<detail::answer> answer) noexcept : answer_{std::move(answer)} {
+  auto& c = *answer_->from;
+  auto& parser = *c.parser;
   if (auto const length = parser.content_length()) {
-    content_length_ = *length;
+    answer_->content_length = *length;
   }
   // a 204 has no body, whatever its head says; what follows could be anything
   auto const odd = parser.get().result_int() == 204 && (parser.content_length().value_or(0) > 0 || parser.chunked());
-  connection_->reusable = connection_->reusable && parser.keep_alive() && !odd;
-  head_ = std::move(parser.get().base());
+  c.reusable = c.reusable && parser.keep_alive() && !odd;
+  answer_->head = std::move(parser.get().base());
   parser.eager(true);
   if (parser.is_done()) {
     finish({});
@@ -54,59 +33,76 @@ RONDO_DECL void incoming::take(std::shared_ptr<detail::client_core> core, detail
 
 /// Gives the connection back or closes it.
 RONDO_DECL void incoming::finish(error_code ec) noexcept {
-  failed_ = static_cast<bool>(ec);
-  if (!ec && connection_->reusable && connection_->input.empty()) {
-    core_->give_back(std::move(connection_));
+  auto& from = answer_->from;
+  answer_->failed = static_cast<bool>(ec);
+  if (!ec && from->reusable && from->input.empty()) {
+    answer_->core->give_back(std::move(from));
   }
-  connection_ = nullptr;
+  from = nullptr;
+}
+
+RONDO_DECL std::optional<read_result> incoming::try_read(boost::asio::mutable_buffer space) {
+  auto& a = *answer_;
+  if (!a.from) {
+    return read_result{a.failed ? make_error_code(error::truncated_response) : error_code{}, 0};
+  }
+  auto& c = *a.from;
+  auto& parser = *c.parser;
+  // the parser may assert that the last chunk is whole if it is the first; no chunked body is shorter
+  auto const too_little = parser.chunked() && a.received + a.framing == 0 && c.input.size() < 5;
+  if (c.input.empty() || too_little) {
+    return std::nullopt;
+  }
+  auto& body = parser.get().body();
+  body.data = space.data();
+  body.size = space.size();
+  error_code ec;
+  auto const taken = parser.put(c.input.data(), ec);
+  c.input.consume(taken);
+  auto const n = space.size() - body.size;
+  a.received += n;
+  a.framing += taken - n;
+  auto const most_framing = a.core->options().max_head + 16 * a.received; // chunks of one byte need five more
+  if (a.received > a.max_body) {
+    ec = error::response_too_large;
+  } else if (a.framing > most_framing) {
+    ec = error::bad_response;
+  } else if (ec == beast_http::error::need_more || ec == beast_http::error::need_buffer) {
+    ec = {};
+  } else if (ec) {
+    ec = error::bad_response;
+  }
+  if (!ec && parser.is_done() && parser.chunked()) {
+    a.trailers = std::move(static_cast<fields&>(parser.get().base()));
+    ec = a.core->check_field_count(a.trailers) ? make_error_code(error::bad_response) : error_code{};
+  }
+  if (ec || parser.is_done()) {
+    finish(ec);
+    return read_result{ec, ec ? 0 : n};
+  }
+  return n > 0 ? std::optional{read_result{{}, n}} : std::nullopt;
 }
 
 RONDO_DECL boost::asio::awaitable<read_result> incoming::read(boost::asio::mutable_buffer space) {
-  if (!connection_) {
-    co_return read_result{failed_ ? make_error_code(error::truncated_response) : error_code{}, 0};
-  }
-  auto& c = *connection_;
-  auto& parser = *c.parser;
   try {
     for (;;) {
-      // the parser may assert that the last chunk is whole if it is the first; no chunked body is shorter
-      auto const too_little = parser.chunked() && received_ + framing_ == 0 && c.input.size() < 5;
-      if (!c.input.empty() && !too_little) {
-        auto& body = parser.get().body();
-        body.data = space.data();
-        body.size = space.size();
-        error_code ec;
-        auto const taken = parser.put(c.input.data(), ec);
-        c.input.consume(taken);
-        auto const n = space.size() - body.size;
-        received_ += n;
-        framing_ += taken - n;
-        auto const most_framing = core_->options().max_head + 16 * received_; // chunks of one byte need five more
-        if (received_ > max_body_) {
-          ec = error::response_too_large;
-        } else if (framing_ > most_framing) {
-          ec = error::bad_response;
-        } else if (ec == beast_http::error::need_more || ec == beast_http::error::need_buffer) {
-          ec = {};
-        } else if (ec) {
-          ec = error::bad_response;
-        }
-        if (!ec && parser.is_done()) {
-          trailers_ = std::move(static_cast<fields&>(parser.get().base()));
-          ec = core_->check_field_count(trailers_) ? make_error_code(error::bad_response) : error_code{};
-        }
-        if (ec || parser.is_done()) {
-          finish(ec);
-          co_return read_result{ec, ec ? 0 : n};
-        }
-        if (n > 0) {
-          co_return read_result{{}, n};
-        }
+      if (auto const ready = try_read(space)) {
+        co_return *ready;
       }
-      core_->limit_idle(c, idle_timeout_, complete_by_);
-      auto ec = co_await c.fill(core_->options().max_head);
-      core_->clear_limit(c);
+      auto& c = *answer_->from;
+      auto& core = *answer_->core;
+      core.limit_idle(c, answer_->idle_timeout, answer_->complete_by);
+      error_code ec;
+      while (!ec && !c.expired && !c.fill_step(core.options().max_head, ec)) {
+        std::tie(ec) = co_await c.ready();
+      }
+      if (!ec && c.must_yield()) {
+        co_await c.yield();
+      }
+      ec = c.verdict(ec);
+      core.clear_limit(c);
       if (ec) {
+        auto& parser = *c.parser;
         auto const ended = ec == boost::asio::error::eof && parser.need_eof(); // over TLS: with a close_notify
         if (ended) {
           parser.put_eof(ec);

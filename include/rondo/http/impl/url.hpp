@@ -39,7 +39,11 @@ RONDO_DECL std::string url::host_header() const {
 }
 
 RONDO_DECL std::string url::authority() const {
-  return (is_ipv6() ? "[" + host + "]:" : host + ":") + std::to_string(port);
+  std::string out;
+  out.reserve(host.size() + 8);
+  auto const bare = !is_ipv6();
+  out.append(bare ? "" : "[").append(host).append(bare ? ":" : "]:").append(std::to_string(port));
+  return out;
 }
 
 RONDO_DECL boost::system::result<url> parse_url(std::string_view text) {

@@ -9,7 +9,9 @@
 #include <boost/beast/http/field.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,6 +33,21 @@ struct usage_finder {
   }
   void text(rondo::detail::json_path const&, std::string_view, bool) noexcept {}
 };
+
+/// What a body is, by the beginning of its media type.
+enum class body_kind : std::uint8_t { json, events, other };
+
+[[nodiscard]] inline body_kind kind_of(std::string_view type) noexcept {
+  std::array<char, 64> lower;
+  auto const end =
+      std::transform(type.begin(), type.begin() + static_cast<std::ptrdiff_t>(std::min(type.size(), lower.size())),
+                     lower.begin(), rondo::detail::to_lower);
+  std::string_view const text{lower.data(), static_cast<std::size_t>(end - lower.begin())};
+  if (text.find("text/event-stream") != text.npos) {
+    return body_kind::events;
+  }
+  return type.empty() || text.find("json") != text.npos ? body_kind::json : body_kind::other;
+}
 
 } // namespace detail
 
@@ -96,15 +113,14 @@ RONDO_DECL usage_meter& usage_meter::operator=(usage_meter&&) noexcept = default
 RONDO_DECL usage_meter::~usage_meter() = default;
 
 RONDO_DECL usage_meter::usage_meter(http::response_head const& head, std::string_view object, std::string_view member) {
-  if (auto const coding = head[boost::beast::http::field::content_encoding]; !coding.empty() && coding != "identity") {
+  using boost::beast::http::field;
+  if (auto const coding = http::detail::value_of(head, field::content_encoding);
+      !coding.empty() && coding != "identity") {
     return;
   }
-  std::string type{head[boost::beast::http::field::content_type]};
-  std::transform(type.begin(), type.end(), type.begin(), rondo::detail::to_lower);
-  if (type.find("text/event-stream") != type.npos) {
-    reader_ = std::make_unique<reader>(object, member, true);
-  } else if (type.empty() || type.find("json") != type.npos) {
-    reader_ = std::make_unique<reader>(object, member, false);
+  auto const kind = detail::kind_of(http::detail::value_of(head, field::content_type));
+  if (kind != detail::body_kind::other) {
+    reader_ = std::make_unique<reader>(object, member, kind == detail::body_kind::events);
   }
 }
 
