@@ -102,7 +102,7 @@ private:
 
   static constexpr auto none = ~std::uint32_t{0};
   static constexpr std::size_t most_judged = 64 * 1024; ///< bytes of an error's body that are looked at
-  static constexpr std::size_t beginning = 4096;        ///< bytes of a body that are read to see whether it comes
+  static constexpr std::size_t beginning = 8192;        ///< bytes of a body that are read to see whether it comes
   static constexpr std::size_t first_piece = 16 * 1024; ///< room for a body of unknown length
 
   [[nodiscard]] task make_task(http::request&& message);
@@ -153,7 +153,7 @@ private:
   /// A key that is ready, of an untried account; else none.
   [[nodiscard]] lease acquire_at_once(task const& t);
 
-  /// Whatever comes first.
+  /// Whatever comes first, not before the provider wants it.
   [[nodiscard]] boost::asio::awaitable<std::tuple<error_code, lease>> acquire(task& t);
 
   /// A moment that grows with each attempt, and as long as the provider wants.
@@ -184,8 +184,8 @@ private:
   /// The body of an error is small and decides what the error means; the rest of a large one is streamed.
   [[nodiscard]] boost::asio::awaitable<error_code> read_error_body(reply& out, task const& t);
 
-  /// Keeps what has come of the body already; empty if that is nothing.
-  [[nodiscard]] static std::optional<http::read_result> keep_ready(reply& out);
+  /// Keeps what has come of the body already. Its error, if it is bad.
+  [[nodiscard]] static error_code keep_ready(reply& out);
 
   /// Reads a piece of the body, until `most` bytes are kept.
   [[nodiscard]] static boost::asio::awaitable<http::read_result> keep(reply& out, std::size_t most);

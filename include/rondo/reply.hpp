@@ -27,7 +27,7 @@ namespace rondo {
 /// settles the same way and closes its connection. Until then the request counts as in flight through its proxy.
 ///
 /// Distinct objects: safe, on the client's executor. Shared objects: unsafe. Must not be moved while a read is under
-/// way.
+/// way. Made without an answer, or moved from, it may only be assigned to and destroyed.
 class [[nodiscard]] reply {
 public:
   reply() = default;
@@ -38,6 +38,7 @@ public:
       stream_ = std::move(other.stream_);
       kept_ = std::move(other.kept_);
       offset_ = other.offset_;
+      bad_ = other.bad_;
       lease_ = std::move(other.lease_);
       proxy_ = std::move(other.proxy_);
       trace_ = std::move(other.trace_);
@@ -60,7 +61,7 @@ public:
   /// Of the proxy that the answer came through; empty when it came direct.
   [[nodiscard]] std::string const& proxy_name() const noexcept { return trace_.proxy_name(); }
   /// Nothing follows what has been read: head and body can go out in one write.
-  [[nodiscard]] bool complete() const noexcept { return offset_ == kept_.size() && stream_.done(); }
+  [[nodiscard]] bool complete() const noexcept { return offset_ == kept_.size() && stream_.done() && !bad_; }
 
   /// Reads the next piece of the body: as `http::incoming::read`, with the same completion, cancellation and errors.
   [[nodiscard]] boost::asio::awaitable<http::read_result> read(boost::asio::mutable_buffer space);
@@ -86,6 +87,7 @@ private:
   http::incoming stream_;
   std::string kept_; ///< the beginning of the body, read to see what the answer means, or whether it comes
   std::size_t offset_ = 0;
+  error_code bad_; ///< what became of the stream after what was kept
   lease lease_;
   proxy_lease proxy_;
   detail::attempt_trace trace_;

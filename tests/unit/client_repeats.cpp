@@ -102,6 +102,25 @@ BOOST_AUTO_TEST_CASE(what_was_read_ahead_is_handed_out_in_order_and_settled) {
   BOOST_TEST(state("k1").in_flight == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(a_body_that_is_bad_from_the_start_fails_at_once_and_is_charged_where_it_may_have_cost) {
+  add("k1");
+  add("k2");
+  for (auto const* const key : {"k1", "k2"}) {
+    answers(key, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno chunk at all\r\n");
+  }
+  make_client({.max_attempts = 2});
+  auto const posted = send(post());
+  BOOST_TEST((posted.failure.ec == error::bad_response));
+  BOOST_TEST(posted.attempts == 1U);
+  BOOST_TEST(state("k1").character_count + state("k2").character_count == 5); // what was reserved
+  seen.clear();
+  auto const got = send(get());
+  BOOST_TEST((got.failure.ec == error::bad_response));
+  BOOST_TEST(got.attempts == 2U);
+  BOOST_TEST(state("k1").character_count + state("k2").character_count == 5);
+  BOOST_TEST(state("k1").in_flight + state("k2").in_flight == 0U);
+}
+
 // --- what the provider wants, and the deadline
 
 BOOST_AUTO_TEST_CASE(a_repeat_is_not_made_before_the_provider_wants_it) {
@@ -117,6 +136,30 @@ BOOST_AUTO_TEST_CASE(a_repeat_is_not_made_before_the_provider_wants_it) {
   BOOST_TEST(got.status == 200U);
   BOOST_TEST(got.attempts == 2U);
   BOOST_TEST((std::chrono::steady_clock::now() - begun >= 300ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_before_a_repeat_takes_no_other_key) {
+  add("k1");
+  add("k2");
+  for (auto const* const key : {"k1", "k2"}) {
+    answers(key, answer(500, "oops", "retry-after: 1\r\n"));
+  }
+  make_client();
+  asio::cancellation_signal gone;
+  std::optional<outcome> got;
+  bool over = false;
+  asio::co_spawn(context, exchange(get(), got),
+                 asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { over = true; }));
+  context.restart();
+  while (state("k1").failures + state("k2").failures == 0 && context.run_one() > 0) {
+  }
+  gone.emit(asio::cancellation_type::terminal);
+  while (!over && context.run_one() > 0) {
+  }
+  BOOST_TEST_REQUIRE(got.has_value());
+  BOOST_TEST((got->failure.ec == asio::error::operation_aborted));
+  BOOST_TEST(seen.size() == 1U);
+  BOOST_TEST(state("k1").requests + state("k2").requests == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_wait_beyond_the_deadline_is_not_begun) {
@@ -207,6 +250,20 @@ BOOST_AUTO_TEST_CASE(a_bad_second_answer_does_not_beat_the_first) {
   auto const got = send(get());
   BOOST_TEST(got.attempts >= 2U);
   BOOST_TEST((got.status == 500U || got.failure.ec == error::deadline_exceeded));
+  BOOST_TEST(state("k1").in_flight + state("k2").in_flight == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_good_second_answer_counts_while_the_first_waits_to_be_repeated) {
+  add("k1");
+  add("k2");
+  answers("k1", answer(500, "oops", "retry-after: 5\r\n"));
+  while (keys.try_acquire(1).value().key_name() != "k2") { // the turn is at k1
+  }
+  make_client({.hedge_after = 1ms});
+  auto const got = send(get());
+  BOOST_TEST(got.status == 200U);
+  BOOST_TEST(got.key == "k2");
+  BOOST_TEST(seen.size() == 2U);
   BOOST_TEST(state("k1").in_flight + state("k2").in_flight == 0U);
 }
 

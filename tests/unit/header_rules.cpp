@@ -79,6 +79,16 @@ BOOST_AUTO_TEST_CASE(the_length_and_the_host_are_ours) {
   BOOST_TEST(written(head) == "POST /x HTTP/1.1\r\nHost: h:8443\r\nX-A: 1\r\n\r\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_coding_that_is_not_wanted_is_not_asked_for) {
+  auto head = head_of(verb::get, "/");
+  head.insert("accept-encoding", "gzip");
+  head.insert("Accept-Encoding", "br");
+  BOOST_TEST(written(head) == "GET / HTTP/1.1\r\nHost: h:8443\r\naccept-encoding: gzip\r\nAccept-Encoding: br\r\n\r\n");
+  http::detail::own_fields own;
+  own.identity = true;
+  BOOST_TEST(written(head, own) == "GET / HTTP/1.1\r\nHost: h:8443\r\nAccept-Encoding: identity\r\n\r\n");
+}
+
 BOOST_AUTO_TEST_CASE(hop_by_hop_fields_stay_behind) {
   auto head = head_of(verb::get, "/");
   for (auto const* const name : {"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer",

@@ -476,6 +476,13 @@ BOOST_AUTO_TEST_CASE(bodies_have_a_largest_size) {
     BOOST_TEST((!got && got.error().ec == rondo::error::response_too_large && got.error().written));
     BOOST_TEST(client->idle_connections() == 0);
   }
+  scripted_server server{context, always("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n")};
+  rondo::http::exchange_options options;
+  options.max_body = 10;
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  auto const request = request_of(verb::head); // is told a length, and gets nothing
+  BOOST_TEST(run(client->send(to, request, options)).has_value());
+  BOOST_TEST(client->idle_connections() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(what_may_not_be_sent_is_refused_before_anything_happens) {

@@ -226,6 +226,28 @@ BOOST_AUTO_TEST_CASE(cancelled_waiters_lose_no_place) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(who_is_cancelled_while_a_connection_is_on_its_way_sends_nothing) {
+  limit_origin(1);
+  scripted_server server{context, gated()};
+  auto const to = url_of("http", "127.0.0.1", server.port());
+  boost::asio::cancellation_signal stop;
+  client->async_send(to, request_of(verb::post, "/a"), {}, [&](rondo::error_code ec, rondo::http::response const&) {
+    ended["/a"] = ec;
+    stop.emit(boost::asio::cancellation_type::terminal); // the connection has been handed to /b
+  });
+  until([&] { return arrived.size() == 1; });
+  client->async_send(to, request_of(verb::post, "/b"), {},
+                     boost::asio::bind_cancellation_slot(
+                         stop.slot(), [&](rondo::error_code ec, rondo::http::response const&) { ended["/b"] = ec; }));
+  settle();
+  open_gate("/a");
+  until([&] { return ended.size() == 2; });
+  BOOST_TEST(!ended["/a"]);
+  BOOST_TEST((ended["/b"] == boost::asio::error::operation_aborted));
+  settle();
+  BOOST_TEST(arrived == strings{"/a"}, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(nothing_idle_is_kept_but_what_somebody_waits_for) {
   rondo::http::client_options options;
   options.max_per_origin = 1;

@@ -2,6 +2,7 @@
 #include "client_fixture.hpp"
 #include <rondo/client.hpp>
 #include <rondo/provider/elevenlabs.hpp>
+#include <rondo/provider/generic.hpp>
 #include <rondo/provider/provider.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -9,7 +10,10 @@
 #include <boost/asio/detached.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <charconv>
 #include <chrono>
+#include <cstddef>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,6 +46,78 @@ BOOST_AUTO_TEST_CASE(a_served_request_is_settled_with_what_the_provider_says_it_
   BOOST_TEST(got.key == "k1");
   BOOST_TEST(state("k1").character_count == 3);
   BOOST_TEST(state("k1").in_flight == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_is_sent_whole_whatever_its_size_and_framing) {
+  options.http.max_response = 100'000;
+  add("k1");
+  make_client();
+  auto const whole = [this](rondo::http::request message) {
+    std::optional<std::string> body;
+    rondo::error_code ec;
+    asio::co_spawn(context, client->send(std::move(message)), [&](std::exception_ptr e, rondo::http::response r) {
+      body = std::move(r.body());
+      try {
+        if (e) {
+          std::rethrow_exception(e);
+        }
+      } catch (rondo::client_error const& failed) {
+        ec = failed.failure().ec;
+      }
+    });
+    context.restart();
+    while (!body && context.run_one() > 0) {
+    }
+    return std::pair{ec, body.value_or("")};
+  };
+  for (std::size_t const size : {0U, 1U, 200U, 4095U, 4096U, 4097U, 16'384U, 60'000U, 100'000U}) {
+    std::string const body(size, 'x');
+    answers("k1", answer(200, body));
+    BOOST_TEST(whole(get()).second == body);
+    BOOST_TEST(whole(post()).second == body);
+    auto const half = size / 2;
+    std::string framed = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (auto const n : {half, size - half}) {
+      if (n > 0) {
+        char digits[16];
+        framed.append(digits, std::to_chars(digits, digits + sizeof(digits), n, 16).ptr);
+        framed.append("\r\n").append(n, 'x').append("\r\n");
+      }
+    }
+    answers("k1", framed + "0\r\n\r\n");
+    BOOST_TEST(whole(get()).second == body);
+    BOOST_TEST(whole(post()).second == body);
+  }
+  answers("k1", answer(200, std::string(100'001, 'x')));
+  BOOST_TEST((whole(get()).first == error::response_too_large));
+  options.http.max_response = 10;
+  make_client();
+  answers("k1", answer(200, "ten bytes."));
+  BOOST_TEST(whole(get()).second == "ten bytes.");
+  answers("k1", answer(200, "eleven byte"));
+  BOOST_TEST((whole(get()).first == error::response_too_large));
+  BOOST_TEST((whole(post()).first == error::response_too_large));
+  answers("k1", answer(400, "no"));
+  BOOST_TEST(whole(get()).second == "no"); // what the provider said, whatever it was
+  BOOST_TEST(state("k1").in_flight == 0U);
+}
+
+/// Takes every answer for a good one.
+struct content_with_all final : rondo::provider::generic {
+  rondo::provider::verdict judge(rondo::http::request_head const&, rondo::http::response_head const&, std::string_view,
+                                 rondo::wall_time) const override {
+    return {};
+  }
+};
+
+BOOST_AUTO_TEST_CASE(an_error_that_an_adapter_accepts_comes_whole) {
+  add("k1");
+  options.base_url = rondo::http::parse_url("http://127.0.0.1:" + std::to_string(server.port()) + "/").value();
+  client.emplace(context.get_executor(), keys, std::make_shared<content_with_all const>(), options);
+  auto const body = std::string(60'000, 'a') + std::string(60'000, 'b');
+  behaviour[""] = [&](std::string const&) { return answer(404, body); };
+  BOOST_TEST(send(get()).body == body);
+  BOOST_TEST(send(post()).body == body);
 }
 
 BOOST_AUTO_TEST_CASE(dead_limited_and_empty_keys_never_reach_the_caller) {

@@ -48,7 +48,7 @@ struct answer {
 /// it must not be moved while a read is under way.
 class incoming {
 public:
-  /// Holds nothing; may only be assigned to and destroyed.
+  /// Holds nothing; may only be assigned to and destroyed, like one that was moved from.
   incoming() noexcept;
   incoming(incoming&&) noexcept;
   incoming& operator=(incoming&&) noexcept;
@@ -80,8 +80,8 @@ public:
   /// Cancellation: terminal, partial, total; the connection is closed.
   /// Errors: `error::idle_timeout`, `error::deadline_exceeded` (`complete_by`), `error::truncated_response`,
   /// `error::response_too_large`, `error::bad_response`, `asio::error::operation_aborted`. Thread safety: none; on the
-  /// client's executor. Cost: no allocation but the coroutine's frame, which Asio recycles; one system call unless
-  /// bytes are left over.
+  /// client's executor. Cost: no allocation but the coroutine's frame, which Asio recycles; no
+  /// system call while bytes are left over, one if some wait at the socket, else three.
   [[nodiscard]] boost::asio::awaitable<read_result> read(boost::asio::mutable_buffer space);
 
   /// The same without waiting: empty when a piece has to be waited for.

@@ -173,8 +173,11 @@ RONDO_DECL boost::asio::awaitable<client::result> client::pass(http::request mes
 
 RONDO_DECL boost::asio::awaitable<client::ending> client::run(task& t, reply& out) {
   std::unique_ptr<reply> last; // passed on if the deadline comes before a better one
-  for (;;) {
-    t.began = clock::now();
+  for (;; t.began = clock::now()) {
+    auto state = co_await boost::asio::this_coro::cancellation_state;
+    if (state.cancelled() != boost::asio::cancellation_type::none) {
+      co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
+    }
     auto key = acquire_at_once(t);
     if (!key) {
       error_code ec;
@@ -186,7 +189,7 @@ RONDO_DECL boost::asio::awaitable<client::ending> client::run(task& t, reply& ou
         }
         co_return t.fail(ec, blame_of(ec), key.retry_after());
       }
-      auto const state = co_await boost::asio::this_coro::cancellation_state;
+      state = co_await boost::asio::this_coro::cancellation_state;
       if (state.cancelled() != boost::asio::cancellation_type::none) {
         key.refund(); // the caller went away while the lease was on its way
         co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
@@ -228,19 +231,24 @@ RONDO_DECL boost::asio::awaitable<client::ending> client::run(task& t, reply& ou
       out.good_ = true;
       out.meter_ = adapter_->meter(out.head());
       out.lease_ = std::move(key);
-      auto begun = keep_ready(out);
-      if (!begun && repeatable(t.message)) { // whether anything comes of the body decides whether it is sent again
-        begun = co_await keep(out, beginning);
+      auto lost = keep_ready(out);
+      auto const safe = repeatable(t.message);
+      if (safe && !lost && out.kept_.empty() && !out.stream_.done()) {
+        // whether anything comes of the body decides whether the request is sent again
+        auto const first = co_await keep(out, beginning);
+        lost = first.ec;
       }
       out.meter_.feed(out.kept_);
-      if (!begun || !begun->ec) {
+      if (!safe) {
+        out.bad_ = std::exchange(lost, {}); // told when it is read
+      }
+      if (!lost) {
         if (out.complete()) {
           out.end();
         }
         co_return ending{};
       }
-      auto const lost = begun->ec;
-      if (!give_back_broken(t, out, lost) || !repeatable(t.message) || !may_repeat()) {
+      if (!give_back_broken(t, out, lost) || !may_repeat()) {
         co_return t.fail(lost, blame_of(lost));
       }
       out = reply{};
@@ -279,6 +287,7 @@ RONDO_DECL boost::asio::awaitable<client::ending> client::race(task& t, reply& o
     auto& second = both->tasks[1];
     second.message = first.message;
     second.deadline = deadline;
+    second.began = clock::now();
     second.call = first.call;
     second.work = first.work;
     second.tries = first.tries;
@@ -298,7 +307,7 @@ RONDO_DECL boost::asio::awaitable<client::ending> client::race(task& t, reply& o
   while (both->running > 0) { // the one that lost refers to us
     static_cast<void>(co_await wait(*both, steady_time::max()));
   }
-  if (both->thrown) {
+  if (both->thrown && !both->has_good(0) && !both->has_good(1)) {
     std::rethrow_exception(both->thrown);
   }
   co_return outcome_of(*both, cancelled, out);
@@ -372,6 +381,10 @@ RONDO_DECL boost::asio::awaitable<std::tuple<error_code, lease>> client::acquire
         co_return std::tuple{make_error_code(error::deadline_exceeded), lease{}};
       }
       co_await pause(t);
+      auto const state = co_await boost::asio::this_coro::cancellation_state;
+      if (state.cancelled() != boost::asio::cancellation_type::none) {
+        co_return std::tuple{error_code{boost::asio::error::operation_aborted}, lease{}};
+      }
     }
     if (auto ready = keys_.try_acquire(want)) {
       co_return std::tuple{error_code{}, std::move(*ready)};
@@ -481,16 +494,14 @@ RONDO_DECL boost::asio::awaitable<error_code> client::read_error_body(reply& out
   co_return error_code{};
 }
 
-RONDO_DECL std::optional<http::read_result> client::keep_ready(reply& out) {
-  if (out.stream_.done()) {
-    return http::read_result{};
+RONDO_DECL error_code client::keep_ready(reply& out) {
+  if (!out.kept_.empty() || out.stream_.done()) {
+    return {};
   }
   std::array<char, beginning> piece;
-  auto const got = out.stream_.try_read(boost::asio::buffer(piece));
-  if (got) {
-    out.kept_.assign(piece.data(), got->n);
-  }
-  return got;
+  auto const got = out.stream_.try_read(boost::asio::buffer(piece)).value_or(http::read_result{});
+  out.kept_.assign(piece.data(), got.n);
+  return got.ec;
 }
 
 RONDO_DECL boost::asio::awaitable<http::read_result> client::keep(reply& out, std::size_t most) {

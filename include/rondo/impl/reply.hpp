@@ -39,8 +39,12 @@ RONDO_DECL boost::asio::awaitable<http::read_result> reply::read(boost::asio::mu
     co_return http::read_result{{}, n};
   }
   if (stream_.done()) {
+    auto const ec = std::exchange(bad_, {});
+    if (ec) {
+      trace_.fail(ec, blame_of(ec));
+    }
     end();
-    co_return http::read_result{};
+    co_return http::read_result{ec, 0};
   }
   auto const got = co_await stream_.read(space);
   meter_.feed({static_cast<char const*>(space.data()), got.n});

@@ -150,7 +150,9 @@ public:
       blocked = waits(ec);
     }
     bytes += n;
-    written = just_written = written || n > 0;
+    if (n > 0) {
+      written = just_written = true;
+    }
     return !blocked;
   }
 

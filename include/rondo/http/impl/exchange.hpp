@@ -4,10 +4,12 @@
 #include <rondo/http/detail/authority.hpp>
 #include <rondo/http/detail/client_core.hpp>
 
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/ssl/error.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
@@ -400,6 +402,10 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
           co_return failed;
         }
       }
+      auto const state = co_await asio::this_coro::cancellation_state;
+      if (state.cancelled() != asio::cancellation_type::none) {
+        co_return fail(asio::error::operation_aborted); // while the connection was on its way
+      }
       set_limit(*c, options.deadline, error::deadline_exceeded);
       auto const head_only = head.method() == beast_http::verb::head;
       error_code unsent;
@@ -434,7 +440,7 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
     }
     co_return fail(e.code(), c && c->written);
   }
-  if (c->parser->content_length().value_or(0) > max_body) {
+  if (!c->parser->is_done() && c->parser->content_length().value_or(0) > max_body) {
     co_return fail(make_error_code(error::response_too_large), true);
   }
   co_return incoming{std::make_unique<answer>(

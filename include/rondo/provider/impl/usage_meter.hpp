@@ -38,7 +38,7 @@ struct usage_finder {
 enum class body_kind : std::uint8_t { json, events, other };
 
 [[nodiscard]] inline body_kind kind_of(std::string_view type) noexcept {
-  std::array<char, 64> lower;
+  std::array<char, 256> lower; // longer than types and their subtypes can be (RFC 6838 4.2)
   auto const end =
       std::transform(type.begin(), type.begin() + static_cast<std::ptrdiff_t>(std::min(type.size(), lower.size())),
                      lower.begin(), rondo::detail::to_lower);
