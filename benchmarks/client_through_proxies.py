@@ -26,7 +26,7 @@ from loopback import (Program, answering, fail, find, free_ports, make_certifica
                       wait_until_answers)
 
 PACKAGES = "nginx-light microsocks tinyproxy squid openssl"
-LOADS = {"calm": ["http_client", "rondo_client"], "busy": ["http_client", "rondo_client", "curl"]}
+LOADS = {"calm": ["http_client", "rondo_client"], "busy": ["http_client", "rondo_client", "curl_epoll"]}
 
 
 def start_microsocks(program, _folder, port, log):

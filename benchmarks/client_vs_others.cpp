@@ -236,7 +236,7 @@ void run_rondo_client(setup const& s) {
   m.print();
 }
 
-// --- libcurl, driven by events
+// --- libcurl
 
 struct transfer {
   CURL* easy = nullptr;
@@ -266,35 +266,110 @@ int keep_timer(CURLM*, long milliseconds, void* at) {
   return 0;
 }
 
+/// A multi handle with one transfer for each connection.
+class curl_transfers {
+public:
+  explicit curl_transfers(setup const& s) : transfers_(s.connections), left_{s.connections}, meter_{s} {
+    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(s.connections));
+    for (auto& t : transfers_) {
+      t.easy = curl_easy_init();
+      curl_easy_setopt(t.easy, CURLOPT_URL, s.url.c_str());
+      curl_easy_setopt(t.easy, CURLOPT_CAINFO, s.ca_file.c_str());
+      curl_easy_setopt(t.easy, CURLOPT_PROXY, s.proxy.c_str()); // empty: none, whatever the environment says
+      curl_easy_setopt(t.easy, CURLOPT_NOPROXY, "");
+      curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+      curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
+      curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+      curl_easy_setopt(t.easy, CURLOPT_PRIVATE, &t);
+      curl_easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
+    }
+  }
+  curl_transfers(curl_transfers const&) = delete;
+  curl_transfers& operator=(curl_transfers const&) = delete;
+  ~curl_transfers() {
+    for (auto& t : transfers_) {
+      curl_easy_cleanup(t.easy);
+    }
+    curl_multi_cleanup(multi_);
+  }
+
+  [[nodiscard]] CURLM* multi() const noexcept { return multi_; }
+  [[nodiscard]] bool over() const noexcept { return left_ == 0; }
+
+  void start() {
+    for (auto& t : transfers_) {
+      curl_multi_add_handle(multi_, t.easy);
+    }
+  }
+
+  /// Starts those anew that have ended, until the time is over.
+  void renew() {
+    int queued = 0;
+    while (auto* const message = curl_multi_info_read(multi_, &queued)) {
+      auto* const easy = message->easy_handle;
+      transfer* t = nullptr;
+      curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+      if (message->data.result != CURLE_OK) {
+        throw std::runtime_error{curl_easy_strerror(message->data.result)};
+      }
+      curl_multi_remove_handle(multi_, easy);
+      if (meter_.count(t->body)) {
+        t->body = 0;
+        curl_multi_add_handle(multi_, easy);
+      } else {
+        --left_;
+      }
+    }
+  }
+
+  void print() const { meter_.print(); }
+
+private:
+  CURLM* multi_ = curl_multi_init();
+  std::vector<transfer> transfers_;
+  std::size_t left_;
+  meter meter_;
+};
+
+struct descriptor {
+  explicit descriptor(int n) : number{n} {}
+  descriptor(descriptor const&) = delete;
+  descriptor& operator=(descriptor const&) = delete;
+  ~descriptor() { ::close(number); }
+  int number;
+};
+
+/// As libcurl's examples do it: it looks itself for what is ready.
 void run_curl(setup const& s) {
   curl_global_init(CURL_GLOBAL_DEFAULT);
-  auto* const multi = curl_multi_init();
-  auto poller = ::epoll_create1(EPOLL_CLOEXEC);
+  curl_transfers all{s};
+  all.start();
+  for (int running = 1; !all.over();) {
+    curl_multi_perform(all.multi(), &running);
+    all.renew();
+    if (running > 0) {
+      curl_multi_poll(all.multi(), nullptr, 0, 1000, nullptr);
+    }
+  }
+  all.print();
+}
+
+/// As those do it whom that is too slow: it is told by epoll what is ready.
+void run_curl_epoll(setup const& s) {
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+  descriptor poller{::epoll_create1(EPOLL_CLOEXEC)};
   long timeout = -1;
+  curl_transfers all{s};
+  auto* const multi = all.multi();
   curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, &poller);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, &poller.number);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, keep_timer);
   curl_multi_setopt(multi, CURLMOPT_TIMERDATA, &timeout);
-  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(s.connections));
-  std::vector<transfer> transfers(s.connections);
-  for (auto& t : transfers) {
-    t.easy = curl_easy_init();
-    curl_easy_setopt(t.easy, CURLOPT_URL, s.url.c_str());
-    curl_easy_setopt(t.easy, CURLOPT_CAINFO, s.ca_file.c_str());
-    curl_easy_setopt(t.easy, CURLOPT_PROXY, s.proxy.c_str()); // empty: none, whatever the environment says
-    curl_easy_setopt(t.easy, CURLOPT_NOPROXY, "");
-    curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
-    curl_easy_setopt(t.easy, CURLOPT_PRIVATE, &t);
-    curl_easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
-    curl_multi_add_handle(multi, t.easy);
-  }
-  meter m{s};
+  all.start();
   std::array<epoll_event, 64> events{};
-  int running = 1;
-  for (auto left = transfers.size(); left > 0;) {
-    auto const n = ::epoll_wait(poller, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout));
+  for (int running = 1; !all.over();) {
+    auto const n =
+        ::epoll_wait(poller.number, events.data(), static_cast<int>(events.size()), static_cast<int>(timeout));
     if (n == 0) {
       timeout = -1;
       curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -305,29 +380,9 @@ void run_curl(setup const& s) {
                         (e.events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
       curl_multi_socket_action(multi, e.data.fd, what, &running);
     }
-    int queued = 0;
-    while (auto* const message = curl_multi_info_read(multi, &queued)) {
-      auto* const easy = message->easy_handle;
-      transfer* t = nullptr;
-      curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-      if (message->data.result != CURLE_OK) {
-        throw std::runtime_error{curl_easy_strerror(message->data.result)};
-      }
-      curl_multi_remove_handle(multi, easy);
-      if (m.count(t->body)) {
-        t->body = 0;
-        curl_multi_add_handle(multi, easy);
-      } else {
-        --left;
-      }
-    }
+    all.renew();
   }
-  m.print();
-  for (auto& t : transfers) {
-    curl_easy_cleanup(t.easy);
-  }
-  curl_multi_cleanup(multi);
-  ::close(poller);
+  all.print();
 }
 
 // --- memory
@@ -397,8 +452,9 @@ void measure_memory(setup const& s) {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr, "usage: client_vs_others rondo_client|http_client|curl|memory URL CA [connections [seconds "
-                         "[proxy [think_ms]]]]\n");
+    std::fprintf(stderr,
+                 "usage: client_vs_others rondo_client|http_client|curl|curl_epoll|memory URL CA [connections [seconds "
+                 "[proxy [think_ms]]]]\n");
     return 2;
   }
   try {
@@ -414,6 +470,8 @@ int main(int argc, char** argv) {
       run_http_client(s);
     } else if (what == "curl") {
       run_curl(s);
+    } else if (what == "curl_epoll") {
+      run_curl_epoll(s);
     } else {
       measure_memory(s);
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""rondo::client and rondo::http::client against wrk and libcurl (multi, driven by epoll): CPU per request of the
-client, GET with an answer of 200 bytes over TLS 1.3 and kept connections to one nginx worker on loopback, one client
+"""rondo::client and rondo::http::client against wrk and libcurl (multi; driven as its examples do it, by
+curl_multi_perform and curl_multi_poll, and by epoll, which costs less): CPU per request of the client, GET with an answer of 200 bytes over TLS 1.3 and kept connections to one nginx worker on loopback, one client
 thread each. rondo::client rotates four keys of a pool, is observed by monitor::client_metrics, and makes a page of its
 metrics each tenth of a second. Runs take turns; requests per second depend on what else shares the cores and are not
 compared.
@@ -42,7 +42,7 @@ def main():
     how = options.parse_args()
     nginx, wrk, openssl = (find(name, "nginx-light wrk openssl") for name in ("nginx", "wrk", "openssl"))
     need_built(how.program)
-    contenders = ["wrk", "rondo_client", "http_client", "curl"]
+    contenders = ["wrk", "rondo_client", "http_client", "curl", "curl_epoll"]
     costs = {c: [] for c in contenders}
     allocations = {}
     port, = free_ports(1)
@@ -74,7 +74,7 @@ def main():
         print(f"{c:14} {statistics.median(costs[c]):16.2f} {min(costs[c]):8.2f} {max(costs[c]):9.2f} "
               f"{allocations.get(c, float('nan')):12.2f}")
     for c in ("rondo_client", "http_client"):
-        for other in ("wrk", "curl"):
+        for other in ("wrk", "curl", "curl_epoll"):
             ratio = statistics.median(a / b for a, b in zip(costs[c], costs[other]))
             print(f"ratio {c}_to_{other}/cpu_per_request {ratio:.2f}")
     print(f"value http_client/bytes_per_idle_connection {idle:.0f}")
