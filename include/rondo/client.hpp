@@ -83,7 +83,7 @@ public:
   /// leaves the line; one that was not written is refunded, one that was is charged as reserved.
   /// Errors: those of `key_pool::acquire` and `http::client::open`; `error::proxies_unavailable`;
   /// `error::deadline_exceeded`.
-  /// Cost: beyond that of acquire and exchange, a copy of the head.
+  /// Cost: beyond that of acquire and exchange, a field for the key, and a copy of what came of the body with the head.
   [[nodiscard]] boost::asio::awaitable<result> open(http::request message);
 
   /// The same and the whole body, up to `http::client_options::max_response`. \throws client_error

@@ -443,8 +443,12 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   if (!c->parser->is_done() && c->parser->content_length().value_or(0) > max_body) {
     co_return fail(make_error_code(error::response_too_large), true);
   }
-  co_return incoming{std::make_unique<answer>(
-      answer{self, std::move(c), {}, {}, {}, 0, 0, max_body, options.complete_by, options.idle_timeout, kept, false})};
+  co_return incoming{std::make_unique<answer>(answer{.core = self,
+                                                     .from = std::move(c),
+                                                     .max_body = max_body,
+                                                     .complete_by = options.complete_by,
+                                                     .idle_timeout = options.idle_timeout,
+                                                     .reused = kept})};
 }
 
 RONDO_DECL asio::awaitable<client_core::send_result> client_core::send(url const& to, request const& message,
