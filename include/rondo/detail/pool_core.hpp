@@ -96,13 +96,14 @@ public:
 
   /// When the first slot that rests until a known time comes back; `never` if there is none.
   [[nodiscard]] tick next_return() noexcept {
-    if (table_.next_return() == never) {
+    auto const at = table_.next_return();
+    if (at == never) {
       return never;
     }
-    return table_.returns().visit([](slot_type const& s, tick) {
-      auto const word = s.gate.load();
-      return (word & gate::off) != 0 || (word & gate::parked) == 0; // left, or came back, before its time: the next
-    });
+    if (auto const* const first = table_.returns().who_returns(at); first && !is_away(*first)) {
+      return at;
+    }
+    return table_.returns().visit([](slot_type const& s, tick) { return is_away(s); });
   }
 
   /// Puts a request in the line, for so many ns at most; it may be completed before this returns.
@@ -345,6 +346,12 @@ private:
   }
 
 protected:
+  /// Whether a slot has left, or come back, before its time.
+  [[nodiscard]] static bool is_away(slot_type const& s) noexcept {
+    auto const word = s.gate.load();
+    return (word & gate::off) != 0 || (word & gate::parked) == 0;
+  }
+
   [[nodiscard]] static lane_table* table_of(lane const& l) noexcept {
     return l.table.load(); // pairs with lanes::table_of()
   }

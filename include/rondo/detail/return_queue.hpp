@@ -47,6 +47,12 @@ public:
   /// out of sight until the first of them is done, so that one must ask again after its push.
   [[nodiscard]] tick next() const noexcept { return inbox_.load() ? 0 : next_.load(); }
 
+  /// The slot that comes back at `at`, which `next` said just now; null where that has to be found out by `visit`.
+  [[nodiscard]] slot_type const* who_returns(tick at) const noexcept {
+    auto const* const s = first_.load();
+    return s && s->return_at.load() == at ? s : nullptr;
+  }
+
   /// Hands every slot whose time has come to `back`, which answers when the slot should be looked at again, or `never`.
   template <class Back> void run_due(tick now, Back&& back) noexcept {
     do {
@@ -139,6 +145,7 @@ private:
 
   void release() noexcept {
     next_.store(heap_.empty() ? never : heap_.front().at);
+    first_.store(heap_.empty() ? nullptr : heap_.front().who);
     busy_.store(use::none);
   }
 
@@ -202,6 +209,7 @@ private:
 
   alignas(64) Atomic<slot_type*> inbox_{nullptr};
   Atomic<tick> next_{never};
+  Atomic<slot_type*> first_{nullptr};
   Atomic<use> busy_{use::none};
   std::vector<entry> heap_;
 };
