@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
 """rondo::client and rondo::http::client against wrk and libcurl (multi; driven as its examples do it, by
-curl_multi_perform and curl_multi_poll, and by epoll, which costs less): CPU per request of the client, GET with an answer of 200 bytes over TLS 1.3 and kept connections to one nginx worker on loopback, one client
-thread each. rondo::client rotates four keys of a pool, is observed by monitor::client_metrics, and makes a page of its
-metrics each tenth of a second. Runs take turns; requests per second depend on what else shares the cores and are not
-compared.
+curl_multi_perform and curl_multi_poll, and by epoll): CPU per request of the client, GET with an answer of 200 bytes
+over TLS 1.3 and kept connections to one nginx worker on loopback, one client thread each. rondo::client rotates four
+keys of a pool, is observed by monitor::client_metrics, and makes a page of its metrics each tenth of a second. Runs take
+turns; requests per second depend on what else shares the cores and are not compared.
 
 Also the heap that an idle connection of rondo::http::client takes, and a request under way on top of it.
 

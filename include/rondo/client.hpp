@@ -107,15 +107,11 @@ private:
 
   [[nodiscard]] task make_task(http::request&& message);
 
-  /// For a request that gets a key.
-  void prepare(task& t) const;
-
-  [[nodiscard]] bool hedges(task const& t) const {
-    return options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message);
-  }
-
   /// Why there is no answer, or nothing if there is one.
   using ending = boost::system::result<void, client_failure>;
+
+  /// What becomes of a request that gets a key.
+  [[nodiscard]] boost::asio::awaitable<ending> serve(task& t, reply& out);
 
   /// One attempt after the other, until an answer counts.
   [[nodiscard]] boost::asio::awaitable<ending> run(task& t, reply& out);

@@ -5,6 +5,8 @@
 #include <rondo/provider/provider.hpp>
 #include <rondo/proxy_rotator.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
@@ -161,6 +163,23 @@ struct client_fixture {
     BOOST_TEST_REQUIRE(out.has_value());
     BOOST_TEST(out->failure.masked_key.find("secret-k") == std::string::npos);
     return std::move(*out);
+  }
+
+  /// Sends, and goes away as soon as `when` holds. Empty if that ended in an exception.
+  std::optional<outcome> send_and_leave(rondo::http::request message, std::function<bool()> const& when) {
+    asio::cancellation_signal gone;
+    std::optional<outcome> out;
+    bool over = false;
+    asio::co_spawn(context, exchange(std::move(message), out),
+                   asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { over = true; }));
+    context.restart();
+    while (!when() && context.run_one() > 0) {
+    }
+    gone.emit(asio::cancellation_type::terminal);
+    while (!over && context.run_one() > 0) {
+    }
+    BOOST_TEST(over);
+    return out;
   }
 
   rondo::key_state state(std::string_view name) const { return *keys.snapshot().find(name); }

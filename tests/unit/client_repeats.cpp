@@ -3,8 +3,6 @@
 #include <rondo/client.hpp>
 #include <rondo/client_observer.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>
@@ -145,17 +143,7 @@ BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_before_a_repeat_takes_no_other_key) 
     answers(key, answer(500, "oops", "retry-after: 1\r\n"));
   }
   make_client();
-  asio::cancellation_signal gone;
-  std::optional<outcome> got;
-  bool over = false;
-  asio::co_spawn(context, exchange(get(), got),
-                 asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { over = true; }));
-  context.restart();
-  while (state("k1").failures + state("k2").failures == 0 && context.run_one() > 0) {
-  }
-  gone.emit(asio::cancellation_type::terminal);
-  while (!over && context.run_one() > 0) {
-  }
+  auto const got = send_and_leave(get(), [&] { return state("k1").failures + state("k2").failures > 0; });
   BOOST_TEST_REQUIRE(got.has_value());
   BOOST_TEST((got->failure.ec == asio::error::operation_aborted));
   BOOST_TEST(seen.size() == 1U);
@@ -273,18 +261,7 @@ BOOST_AUTO_TEST_CASE(a_caller_who_goes_away_ends_both) {
   answers("k1", std::string{hang});
   answers("k2", std::string{hang});
   make_client({.hedge_after = 1ms});
-  asio::cancellation_signal gone;
-  std::optional<outcome> got;
-  bool over = false;
-  asio::co_spawn(context, exchange(get(), got),
-                 asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { over = true; }));
-  context.restart();
-  while (seen.size() < 2 && context.run_one() > 0) {
-  }
-  gone.emit(asio::cancellation_type::terminal);
-  while (!over && context.run_one() > 0) {
-  }
-  BOOST_TEST(over);
+  send_and_leave(get(), [&] { return seen.size() == 2; });
   BOOST_TEST(state("k1").in_flight + state("k2").in_flight == 0U);
   BOOST_TEST(client->http_client().active_connections() == 0U);
 }

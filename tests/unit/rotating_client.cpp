@@ -388,6 +388,32 @@ BOOST_AUTO_TEST_CASE(pass_sends_the_callers_own_key_and_touches_no_pool) {
   BOOST_TEST(state("k1").requests == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(codings_are_the_callers_own_where_nobody_else_reads_the_answer) {
+  add("k1");
+  std::string request;
+  for (auto const* const key : {"secret-k1", "callers-own"}) {
+    behaviour[key] = [&](std::string const& r) {
+      request = r;
+      return answer(200, "ok");
+    };
+  }
+  make_client();
+  auto message = get();
+  message.set("accept-encoding", "gzip");
+  BOOST_TEST(send(message).status == 200U);
+  BOOST_TEST(request.find("\r\nAccept-Encoding: identity\r\n") != std::string::npos);
+  BOOST_TEST(request.find("gzip") == std::string::npos);
+  message.set("xi-api-key", "callers-own");
+  request.clear();
+  bool done = false;
+  asio::co_spawn(context, client->pass(message), [&](std::exception_ptr, rondo::client::result) { done = true; });
+  context.restart();
+  while (!done && context.run_one() > 0) {
+  }
+  BOOST_TEST(request.find("gzip") != std::string::npos);
+  BOOST_TEST(request.find("identity") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(a_reply_dropped_half_way_is_charged_and_frees_its_key) {
   add("k1", {.concurrency = 1, .quota = 1000});
   answers("k1", "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbeginning");

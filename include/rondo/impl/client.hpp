@@ -70,10 +70,8 @@ RONDO_DECL boost::asio::awaitable<client::result> client::open(http::request mes
     co_return co_await boost::asio::co_spawn(executor_, open(std::move(message)), boost::asio::use_awaitable);
   }
   auto t = make_task(std::move(message));
-  prepare(t);
   reply out;
-  auto running = hedges(t) ? race(t, out) : run(t, out);
-  auto end = co_await std::move(running);
+  auto end = co_await serve(t, out);
   if (!end) {
     co_return std::move(end).error();
   }
@@ -85,10 +83,8 @@ RONDO_DECL boost::asio::awaitable<http::response> client::send(http::request mes
     co_return co_await boost::asio::co_spawn(executor_, send(std::move(message)), boost::asio::use_awaitable);
   }
   auto t = make_task(std::move(message));
-  prepare(t);
   reply answer;
-  auto running = hedges(t) ? race(t, answer) : run(t, answer);
-  auto end = co_await std::move(running);
+  auto end = co_await serve(t, answer);
   if (!end) {
     throw client_error{std::move(end).error()};
   }
@@ -143,9 +139,11 @@ RONDO_DECL client::task client::make_task(http::request&& message) {
   return t;
 }
 
-RONDO_DECL void client::prepare(task& t) const {
+RONDO_DECL boost::asio::awaitable<client::ending> client::serve(task& t, reply& out) {
   t.most_attempts = options_.retry.max_attempts;
   t.work = adapter_->describe(t.message, t.message.body());
+  auto const hedged = options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message);
+  return hedged ? race(t, out) : run(t, out);
 }
 
 RONDO_DECL boost::asio::awaitable<client::result> client::pass(http::request message) {
