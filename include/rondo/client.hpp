@@ -105,13 +105,24 @@ private:
   static constexpr std::size_t beginning = 8192;        ///< bytes of a body that are read to see whether it comes
   static constexpr std::size_t first_piece = 16 * 1024; ///< room for a body of unknown length
 
-  [[nodiscard]] task make_task(http::request&& message);
+  /// A request and its answer. Apart from the coroutine's frame, whose memory Asio only keeps while it is small.
+  struct call {
+    task t;
+    reply out;
+  };
+
+  [[nodiscard]] std::unique_ptr<call> begin(http::request&& message);
+
+  /// The same call on the client's own executor, and back.
+  template <class T>
+  [[nodiscard]] boost::asio::awaitable<T> over_there(boost::asio::awaitable<T> (client::*f)(http::request),
+                                                     http::request& message);
 
   /// Why there is no answer, or nothing if there is one.
   using ending = boost::system::result<void, client_failure>;
 
   /// What becomes of a request that gets a key.
-  [[nodiscard]] boost::asio::awaitable<ending> serve(task& t, reply& out);
+  [[nodiscard]] boost::asio::awaitable<ending> serve(call& c);
 
   /// One attempt after the other, until an answer counts.
   [[nodiscard]] boost::asio::awaitable<ending> run(task& t, reply& out);

@@ -47,24 +47,23 @@ public:
   [[nodiscard]] http::client& http_client() noexcept { return http_; }
   [[nodiscard]] bool has_proxies() const noexcept { return proxies_ != nullptr; }
 
+  /// Sends the request of a task; what it awaits must be awaited at once, and `conclude` must follow. Where there are no
+  /// proxies it has no coroutine of its own to do either.
+  ///
   /// \param key told when the request leaves; may be null
   /// \param through the proxy of the answer: in use until its last byte is there
   [[nodiscard]] boost::asio::awaitable<answer> exchange(client_task& t, lease* key, proxy_lease& through,
                                                         attempt_trace& trace);
 
-private:
-  /// When the last byte of the request was handed over.
-  struct departure {
-    lease* key;
-    steady_time at;
+  /// Counts and tells how the way under way has ended, if there is one.
+  void conclude(client_task& t, answer const& got, proxy_lease& through, attempt_trace& trace);
 
-    void now() {
-      at = std::chrono::steady_clock::now();
-      if (key) {
-        key->mark_sent();
-      }
-    }
-  };
+private:
+  [[nodiscard]] boost::asio::awaitable<answer> through_proxies(client_task& t, proxy_lease& through,
+                                                               attempt_trace& trace);
+
+  /// Sends the request one way: through the proxy of `t.how`, or direct.
+  [[nodiscard]] boost::asio::awaitable<answer> set_out(client_task& t, proxy_lease const& proxy, attempt_trace& trace);
 
   [[nodiscard]] boost::asio::awaitable<std::tuple<error_code, proxy_lease>>
   next_proxy(client_task const& t, std::span<std::uint32_t const> avoid);

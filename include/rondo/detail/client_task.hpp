@@ -5,7 +5,9 @@
 #include <rondo/client_failure.hpp>
 #include <rondo/clock.hpp>
 #include <rondo/error.hpp>
+#include <rondo/http/exchange.hpp>
 #include <rondo/http/message.hpp>
+#include <rondo/lease.hpp>
 #include <rondo/provider/adapter.hpp>
 #include <rondo/proxy_lease.hpp>
 
@@ -24,8 +26,8 @@ namespace rondo::detail {
 struct client_task {
   using clock = std::chrono::steady_clock;
 
-  http::request message;
-  steady_time deadline;
+  http::request message{};
+  steady_time deadline{};
   std::uint64_t call = 0; ///< for the observer
   provider::work work{};
   unsigned most_attempts = 1;
@@ -49,6 +51,13 @@ struct client_task {
     bool written; ///< the connection may have been an old one, which ends for other reasons, too
   };
   std::vector<suspect> suspects{};
+
+  // of the way under way, see `client_path`
+  http::exchange_options how{};
+  lease* key = nullptr; ///< told when the request leaves
+  bool under_way = false;
+  steady_time set_out{};
+  steady_time sent{}; ///< the last byte of the request; or when it set out, while there is none
 
   [[nodiscard]] clock::duration left(steady_time now = clock::now()) const {
     return std::max(deadline - now, clock::duration::zero());

@@ -3,7 +3,6 @@
 
 #include <rondo/error.hpp>
 #include <rondo/http/message.hpp>
-#include <rondo/http/url.hpp>
 
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/rfc7230.hpp>
@@ -11,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -97,29 +97,32 @@ struct own_fields {
   bool identity = false;             ///< wants the answer in no coding, whatever the caller wants
 };
 
-inline void append_number(std::string& out, std::uint64_t number, int base = 10) {
-  char digits[24];
-  auto const end = std::to_chars(digits, digits + sizeof(digits), number, base).ptr;
-  out.append(digits, end);
-}
-
 /// Appends the head of a checked request. Host and `own` replace what the caller says of them; his hop-by-hop fields
 /// stay behind.
-inline void append_head(std::string& out, url const& to, request_head const& head, std::string_view target,
+inline void append_head(std::string& out, std::string_view host, request_head const& head, std::string_view target,
                         own_fields own) {
-  using namespace std::string_view_literals;
-  auto const append_field = [&out](std::string_view name, std::string_view value) {
-    out.append(name).append(": "sv).append(value).append("\r\n"sv);
+  constexpr std::size_t most_own = 160; // the longest of everything that is not counted
+  auto const begin = out.size();
+  auto room = most_own + head.method_string().size() + target.size() + host.size();
+  auto named = false;
+  for (auto const& field : head) {
+    room += field.name_string().size() + field.value().size() + 4;
+    named = named || field.name() == beast_http::field::connection;
+  }
+  out.resize(begin + room);
+  auto* to = out.data() + begin;
+  auto const put = [&to](auto const&... pieces) { ((to = std::copy_n(pieces.data(), pieces.size(), to)), ...); };
+  auto const put_field = [&put](std::string_view name, std::string_view value) {
+    put(name, std::string_view{": "}, value, std::string_view{"\r\n"});
   };
-  out.append(head.method_string()).append(" "sv).append(target).append(" HTTP/1.1\r\n"sv);
-  append_field("Host", to.host_header());
-  auto const named = find_field(head, beast_http::field::connection) != nullptr;
   auto const is_named = [&head](std::string_view name) {
     auto const [first, last] = head.equal_range(beast_http::field::connection);
     return std::any_of(first, last, [name](auto const& field) {
       return beast_http::token_list{field.value()}.exists({name.data(), name.size()});
     });
   };
+  put(head.method_string(), std::string_view{" "}, target, std::string_view{" HTTP/1.1\r\n"});
+  put_field("Host", host);
   for (auto const& field : head) {
     auto const id = field.name();
     if (is_hop_by_hop(id) || id == beast_http::field::host || id == beast_http::field::content_length ||
@@ -127,22 +130,23 @@ inline void append_head(std::string& out, url const& to, request_head const& hea
         (named && is_named(field.name_string()))) {
       continue;
     }
-    append_field(field.name_string(), field.value());
+    put_field(field.name_string(), field.value());
   }
   if (own.identity) {
-    append_field("Accept-Encoding", "identity");
+    put_field("Accept-Encoding", "identity");
   }
   if (own.chunked) {
-    append_field("Transfer-Encoding", "chunked");
+    put_field("Transfer-Encoding", "chunked");
   } else if (own.size) {
-    out.append("Content-Length: ");
-    append_number(out, *own.size);
-    out.append("\r\n");
+    std::array<char, 20> digits;
+    auto const* const end = std::to_chars(digits.data(), digits.data() + digits.size(), *own.size).ptr;
+    put_field("Content-Length", {digits.data(), end});
   }
   if (own.expect) {
-    append_field("Expect", "100-continue");
+    put_field("Expect", "100-continue");
   }
-  out.append("\r\n");
+  put(std::string_view{"\r\n"});
+  out.resize(static_cast<std::size_t>(to - out.data()));
 }
 
 /// Whether a request may be sent a second time although the first may have been acted upon (RFC 9110 9.2.2).

@@ -67,27 +67,26 @@ namespace rondo {
 
 RONDO_DECL boost::asio::awaitable<client::result> client::open(http::request message) {
   if (co_await boost::asio::this_coro::executor != executor_) {
-    co_return co_await boost::asio::co_spawn(executor_, open(std::move(message)), boost::asio::use_awaitable);
+    co_return co_await over_there(&client::open, message);
   }
-  auto t = make_task(std::move(message));
-  reply out;
-  auto end = co_await serve(t, out);
+  auto const c = begin(std::move(message));
+  auto end = co_await serve(*c);
   if (!end) {
     co_return std::move(end).error();
   }
-  co_return std::move(out);
+  co_return std::move(c->out);
 }
 
 RONDO_DECL boost::asio::awaitable<http::response> client::send(http::request message) {
   if (co_await boost::asio::this_coro::executor != executor_) {
-    co_return co_await boost::asio::co_spawn(executor_, send(std::move(message)), boost::asio::use_awaitable);
+    co_return co_await over_there(&client::send, message);
   }
-  auto t = make_task(std::move(message));
-  reply answer;
-  auto end = co_await serve(t, answer);
+  auto const c = begin(std::move(message));
+  auto end = co_await serve(*c);
   if (!end) {
     throw client_error{std::move(end).error()};
   }
+  auto& answer = c->out;
   http::response whole;
   whole.base() = std::move(answer.stream_.head());
   auto& body = whole.body();
@@ -110,6 +109,12 @@ RONDO_DECL boost::asio::awaitable<http::response> client::send(http::request mes
   co_return whole;
 }
 
+template <class T>
+boost::asio::awaitable<T> client::over_there(boost::asio::awaitable<T> (client::*f)(http::request),
+                                             http::request& message) {
+  return boost::asio::co_spawn(executor_, (this->*f)(std::move(message)), boost::asio::use_awaitable);
+}
+
 RONDO_DECL error_code client::check_size(std::size_t body) const noexcept {
   return body > options_.http.max_response ? make_error_code(error::response_too_large) : error_code{};
 }
@@ -121,9 +126,14 @@ RONDO_DECL std::size_t client::room_for(reply const& answer, std::size_t size) c
   return static_cast<std::size_t>(std::min(wanted, most));
 }
 
-RONDO_DECL client::task client::make_task(http::request&& message) {
+RONDO_DECL std::unique_ptr<client::call> client::begin(http::request&& message) {
   auto const now = clock::now();
-  task t{std::move(message), now + options_.retry.deadline, ++calls_};
+  auto c = std::make_unique<call>();
+  auto& t = c->t;
+  t.message = std::move(message);
+  t.deadline = now + options_.retry.deadline;
+  t.call = ++calls_;
+  t.began = now;
   http::remove_hop_by_hop(t.message); // a caller's Connection must not name the field that the key will stand in
   auto path = std::string_view{options_.base_url.target};
   path = path.substr(0, path.find('?'));
@@ -134,30 +144,35 @@ RONDO_DECL client::task client::make_task(http::request&& message) {
     auto const target = t.message.target();
     t.message.target(std::string{path}.append(target.data(), target.size()));
   }
-  t.began = now;
   budget_->add_request(now);
-  return t;
+  return c;
 }
 
-RONDO_DECL boost::asio::awaitable<client::ending> client::serve(task& t, reply& out) {
+RONDO_DECL boost::asio::awaitable<client::ending> client::serve(call& c) {
+  auto& t = c.t;
   t.most_attempts = options_.retry.max_attempts;
   t.work = adapter_->describe(t.message, t.message.body());
   auto const hedged = options_.retry.hedge_after > clock::duration::zero() && repeatable(t.message);
-  return hedged ? race(t, out) : run(t, out);
+  return hedged ? race(t, c.out) : run(t, c.out);
 }
 
 RONDO_DECL boost::asio::awaitable<client::result> client::pass(http::request message) {
   if (co_await boost::asio::this_coro::executor != executor_) {
-    co_return co_await boost::asio::co_spawn(executor_, pass(std::move(message)), boost::asio::use_awaitable);
+    co_return co_await over_there(&client::pass, message);
   }
-  auto t = make_task(std::move(message));
+  auto const c = begin(std::move(message));
+  auto& [t, out] = *c;
   if (path_.has_proxies()) {
     if (auto const own = adapter_->credentials(t.message); !own.empty()) {
       t.who = affinity{own.front().value.reveal()};
     }
   }
-  reply out;
+  auto const state = co_await boost::asio::this_coro::cancellation_state;
+  if (state.cancelled() != boost::asio::cancellation_type::none) {
+    co_return t.fail(boost::asio::error::operation_aborted, blame::nobody);
+  }
   auto answer = co_await path_.exchange(t, nullptr, out.proxy_, out.trace_);
+  path_.conclude(t, answer, out.proxy_, out.trace_);
   if (!answer) {
     co_return t.fail(answer.error().ec, answer.error().who);
   }
@@ -198,6 +213,7 @@ RONDO_DECL boost::asio::awaitable<client::ending> client::run(task& t, reply& ou
     t.account = key.account_id();
     t.who = affinity{key.key_name()};
     auto answer = co_await path_.exchange(t, &key, out.proxy_, out.trace_);
+    path_.conclude(t, answer, out.proxy_, out.trace_);
     if (!answer) {
       auto const why = answer.error();
       if (!end_failed(t, key, why) || !may_repeat()) {

@@ -43,13 +43,56 @@ namespace rondo::detail {
 
 RONDO_DECL boost::asio::awaitable<client_path::answer>
 client_path::exchange(client_task& t, lease* key, proxy_lease& through, attempt_trace& trace) {
-  departure leaves{key, {}};
-  http::exchange_options how;
-  how.deadline = t.deadline;
-  how.idle_timeout = options_.idle_timeout;
-  how.identity = key != nullptr; // errors and costs have to be read
-  how.resend = false;            // each request that may arrive was granted by the pool
-  how.on_sent = [&leaves] { leaves.now(); };
+  t.key = key;
+  t.how.deadline = t.deadline;
+  t.how.idle_timeout = options_.idle_timeout;
+  t.how.identity = key != nullptr; // errors and costs have to be read
+  t.how.resend = false;            // each request that may arrive was granted by the pool
+  t.how.via = nullptr;
+  t.how.on_sent = [&t] {
+    t.sent = std::chrono::steady_clock::now();
+    if (t.key != nullptr) {
+      t.key->mark_sent();
+    }
+  };
+  return proxies_ != nullptr ? through_proxies(t, through, trace) : set_out(t, through, trace);
+}
+
+RONDO_DECL boost::asio::awaitable<client_path::answer> client_path::set_out(client_task& t, proxy_lease const& proxy,
+                                                                            attempt_trace& trace) {
+  t.set_out = t.sent = std::chrono::steady_clock::now();
+  t.under_way = true;
+  t.proxy = proxy.id();
+  auto const attempts_left = std::max(t.most_attempts, t.attempts + 1) - t.attempts;
+  // something must be left for another proxy when this one hangs
+  t.how.connect_timeout = std::min(options_.connect_timeout, t.left(t.set_out) / (attempts_left + (proxies_ ? 1 : 0)));
+  trace.start(options_.observer, t.call, ++t.tries, t.key ? t.key->key_name() : "", proxy.name(), t.began, t.set_out);
+  return http_.open(options_.base_url, t.message, t.message.body(), t.how);
+}
+
+RONDO_DECL void client_path::conclude(client_task& t, answer const& got, proxy_lease& through, attempt_trace& trace) {
+  if (!std::exchange(t.under_way, false)) {
+    return;
+  }
+  auto const now = std::chrono::steady_clock::now();
+  if (got) {
+    ++t.attempts;
+    trace.answered(got->status(), t.set_out, t.sent, now);
+    convict(t);
+    through.confirm(now - t.set_out);
+    return;
+  }
+  auto const& why = got.error();
+  auto const ours = why.who == blame::caller || why.who == blame::nobody;
+  if (why.written || (!through && !ours)) { // a vain try to connect counts; through proxies their number is the bound
+    ++t.attempts;
+  }
+  trace.fail(why.ec, why.who);
+  t.began = now;
+}
+
+RONDO_DECL boost::asio::awaitable<client_path::answer>
+client_path::through_proxies(client_task& t, proxy_lease& through, attempt_trace& trace) {
   std::vector<std::uint32_t> tried{t.barred_proxies};
   for (auto const& suspect : t.suspects) {
     tried.push_back(suspect.proxy.id());
@@ -60,57 +103,34 @@ client_path::exchange(client_task& t, lease* key, proxy_lease& through, attempt_
     if (vain && !budget_.try_spend(std::chrono::steady_clock::now())) {
       co_return last;
     }
-    proxy_lease proxy;
-    how.via = nullptr;
-    if (proxies_) {
-      auto [ec, next] = co_await next_proxy(t, tried);
-      if (ec == boost::asio::error::operation_aborted) {
-        co_return http::failure{ec, blame::nobody, false};
-      }
-      if (next) {
-        proxy = std::move(next);
-        how.via = parsed(proxy);
-        if (!how.via) { // one bad entry of a list must not break a share of all requests
-          proxy.fail();
-          last = {error::invalid_proxy, blame::proxy, false};
-          vain = true;
-          continue;
-        }
-      } else if (!vain && !t.suspects.empty()) {
-        t.suspects.clear(); // there is nobody else: it goes once more through those that failed in an attempt before
-        tried = t.barred_proxies;
+    t.how.via = nullptr;
+    auto [ec, proxy] = co_await next_proxy(t, tried);
+    if (ec == boost::asio::error::operation_aborted) {
+      co_return http::failure{ec, blame::nobody, false};
+    }
+    if (proxy) {
+      t.how.via = parsed(proxy);
+      if (!t.how.via) { // one bad entry of a list must not break a share of all requests
+        proxy.fail();
+        last = {error::invalid_proxy, blame::proxy, false};
+        vain = true;
         continue;
-      } else if (last.who != blame::proxy || options_.when_no_proxy != when_no_proxy::direct) {
-        co_return last;
       }
+    } else if (!vain && !t.suspects.empty()) {
+      t.suspects.clear(); // there is nobody else: it goes once more through those that failed in an attempt before
+      tried = t.barred_proxies;
+      continue;
+    } else if (last.who != blame::proxy || options_.when_no_proxy != when_no_proxy::direct) {
+      co_return last;
     }
-    auto const begin = std::chrono::steady_clock::now();
-    auto const attempts_left = std::max(t.most_attempts, t.attempts + 1) - t.attempts;
-    // something must be left for another proxy when this one hangs
-    how.connect_timeout = std::min(options_.connect_timeout, t.left(begin) / (attempts_left + (proxies_ ? 1 : 0)));
-    t.proxy = proxy.id();
-    trace.start(options_.observer, t.call, ++t.tries, key ? key->key_name() : "", proxy.name(), t.began, begin);
-    leaves.at = begin;
-    auto got = co_await http_.open(options_.base_url, t.message, t.message.body(), how);
-    if (got || got.error().written) {
-      ++t.attempts;
-    }
+    auto got = co_await set_out(t, proxy, trace);
+    conclude(t, got, proxy, trace);
     if (got) {
-      auto const end = std::chrono::steady_clock::now();
-      trace.answered(got->status(), begin, leaves.at, end);
-      convict(t);
-      proxy.confirm(end - begin);
       through = std::move(proxy);
       co_return got;
     }
     last = got.error();
-    trace.fail(last.ec, last.who);
-    t.began = std::chrono::steady_clock::now();
-    auto const ours = last.who == blame::caller || last.who == blame::nobody;
-    if (!proxy && !last.written && !ours) {
-      ++t.attempts; // a vain try to connect; through proxies their number is the bound
-    }
-    if (ours || !proxy) {
+    if (last.who == blame::caller || last.who == blame::nobody || !proxy) {
       co_return last;
     }
     if (options_.when_no_proxy != when_no_proxy::wait || last.who != blame::proxy) {

@@ -91,6 +91,7 @@ struct pool_key_equal {
 
 /// The connections and TLS tickets of one key.
 struct pool_entry {
+  std::string host;             ///< what requests say in their Host field
   session_store sessions;       ///< of the TLS with the origin
   session_store proxy_sessions; ///< of the TLS with an `https` proxy
   std::size_t active = 0;
@@ -205,8 +206,8 @@ private:
   asio::awaitable<error_code> write_request(connection& c, outgoing& out, bool head_only,
                                             exchange_options const& options);
   asio::awaitable<error_code> append_piece(connection& c, outgoing& out);
-  asio::awaitable<error_code> read_head(connection& c, bool head_only, exchange_options const& options,
-                                        steady_time continue_by = steady_time::max());
+  asio::awaitable<error_code> read_leave(connection& c, bool head_only, exchange_options const& options,
+                                         steady_time leave_by);
 
   asio::any_io_executor executor_;
   client_options options_;

@@ -164,7 +164,9 @@ RONDO_DECL pool_entry& client_core::entry_for(url const& to, std::shared_ptr<pro
   if (found != entries_.end()) {
     return found->second;
   }
+  auto host = to.host_header();
   auto& entry = entries_[pool_key{to.is_tls(), to.host, to.port, via}];
+  entry.host = std::move(host);
   if (options_.max_per_origin != 0) {
     entry.groups[0] = &group_for({to.is_tls(), to.host, to.port, nullptr}, nullptr, options_.max_per_origin);
   }

@@ -3,24 +3,23 @@
 
 #include <rondo/http/detail/authority.hpp>
 #include <rondo/http/detail/client_core.hpp>
+#include <rondo/http/impl/head_reader.hpp>
 
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
-#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/string.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/rfc7230.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <exception>
 #include <iterator>
-#include <limits>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace rondo::http::detail {
@@ -114,7 +113,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
     if (ec) {
       co_return lost(c, ec);
     }
-    ec = co_await read_head(c, head_only, options, after(std::chrono::steady_clock::now(), options.expect_continue));
+    ec = co_await read_leave(c, head_only, options, after(std::chrono::steady_clock::now(), options.expect_continue));
     if (ec) {
       co_return ec;
     }
@@ -160,130 +159,21 @@ RONDO_DECL error_code client_core::check_field_count(fields const& message) cons
   return count > options_.max_fields ? make_error_code(error::response_head_too_large) : error_code{};
 }
 
-/// What Beast lets through in the lines of a head, or in one that comes in pieces sees only at its end: fields that are
-/// folded, of which one reads as a value what another may read as the next field, and lines that end with LF.
-class line_rules {
-public:
-  void look_at(std::string_view piece) noexcept {
-    for (std::size_t at = 0; at < piece.size();) {
-      broken_ = broken_ || (last_ == '\n' && (piece[at] == ' ' || piece[at] == '\t'));
-      auto const end = std::min(piece.find('\n', at), piece.size() - 1);
-      auto const before = end > at ? piece[end - 1] : last_;
-      last_ = piece[end];
-      broken_ = broken_ || (last_ == '\n' && before != '\r');
-      at = end + 1;
+/// Reads until the head of the final answer has been parsed, or that of a 100. When `continue_by` passes before
+/// anything came there is no parser.
+RONDO_DECL asio::awaitable<error_code> client_core::read_leave(connection& c, bool head_only,
+                                                               exchange_options const& options, steady_time leave_by) {
+  using next = head_reader::next;
+  head_reader reader{c, head_only, options, leave_by};
+  error_code ec;
+  for (auto wanted = reader.step(ec); wanted != next::over; wanted = reader.step(ec)) {
+    if (wanted == next::bytes) {
+      std::tie(ec) = co_await c.ready();
+    } else {
+      co_await c.yield();
     }
   }
-  [[nodiscard]] bool broken() const noexcept { return broken_; }
-
-private:
-  char last_ = 0;
-  bool broken_ = false;
-};
-
-/// What Beast lets through although it is no answer, or none that we can read to its end.
-[[nodiscard]] inline bool acceptable(response_head const& head) {
-  auto const status = head.result_int();
-  if (status < 100 || status == 101 || status > 599) {
-    return false;
-  }
-  if (find_field(head, beast_http::field::transfer_encoding) == nullptr) {
-    return true;
-  }
-  auto const [first, last] = head.equal_range(beast_http::field::transfer_encoding);
-  // a coding that nobody asked for, or framing that a server of that version cannot mean
-  return head.version() == 11 && std::next(first) == last && boost::beast::iequals(first->value(), "chunked");
-}
-
-/// Reads until the head of the final answer has been parsed, or that of a 100 when `continue_by` is a time. When that
-/// passes before anything came there is no parser.
-RONDO_DECL asio::awaitable<error_code>
-client_core::read_head(connection& c, bool head_only, exchange_options const& options, steady_time continue_by) {
-  constexpr unsigned most_heads = 16; // informational ones come before it; nobody sends many
-  for (; c.heads < most_heads; ++c.heads) {
-    auto& parser = c.parser.emplace();
-    parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(options_.max_head, 1U << 30)));
-    parser.body_limit(boost::none);
-    parser.skip(head_only);
-    auto started = !c.input.empty();
-    auto bounded = false;
-    c.gentle = continue_by < options.deadline;
-    set_limit(c, std::min(continue_by, options.deadline), error::deadline_exceeded);
-    line_rules lines;
-    std::size_t looked_at = 0;
-    std::size_t parsed = 0;
-    for (;;) {
-      error_code ec = beast_http::error::need_more;
-      if (!c.input.empty()) {
-        auto const bytes = c.input.data();
-        parsed = parser.put(bytes, ec);
-        auto const end = ec == beast_http::error::need_more ? bytes.size() : std::max(parsed, looked_at);
-        lines.look_at(std::string_view{static_cast<char const*>(bytes.data()), end}.substr(looked_at));
-        looked_at = end - parsed;
-        c.head_bytes += parsed;
-      }
-      if (c.head_bytes > options_.max_head || ec == beast_http::error::header_limit) {
-        co_return make_error_code(error::response_head_too_large);
-      }
-      if (parser.is_header_done() && !ec) {
-        break;
-      }
-      if (ec != beast_http::error::need_more || lines.broken()) {
-        co_return make_error_code(error::bad_response);
-      }
-      c.input.consume(parsed);
-      if (started && !bounded) {
-        bounded = true;
-        c.gentle = false;
-        limit_idle(c, options.idle_timeout, options.complete_by);
-      }
-      ec = {};
-      while (!ec && !c.expired && !c.fill_step(options_.max_head + 1 - c.head_bytes, ec)) {
-        std::tie(ec) = co_await c.ready();
-      }
-      if (!ec && c.must_yield()) {
-        co_await c.yield();
-      }
-      ec = c.verdict(ec);
-      if (c.expired && c.gentle) {
-        c.expired = c.gentle = false;
-        c.answered = c.answered || !c.input.empty();
-        c.parser.reset();
-        co_return error_code{};
-      }
-      if (ec == boost::system::errc::no_buffer_space) {
-        co_return make_error_code(error::response_head_too_large);
-      }
-      if (ec && !c.expired && !c.answered && c.served == 0 && ec.category() == asio::error::get_ssl_category()) {
-        co_return make_error_code(error::tls_handshake_failed); // TLS 1.3 tells only now that it wants a certificate
-      }
-      if (ec) {
-        co_return c.expired || is_cancelled(ec)
-            ? ec
-            : make_error_code(c.answered ? error::truncated_response : error::connection_lost);
-      }
-      started = c.answered = true;
-    }
-    c.gentle = false;
-    auto const& head = parser.get().base();
-    auto const good = acceptable(head) && !lines.broken();
-    c.input.consume(parsed);
-    if (!good) {
-      co_return make_error_code(error::bad_response);
-    }
-    if (auto const many = check_field_count(head)) {
-      co_return many;
-    }
-    if (head.result_int() >= 200) {
-      clear_limit(c);
-      co_return error_code{};
-    }
-    if (head.result_int() == 100 && continue_by != steady_time::max()) {
-      ++c.heads;
-      co_return error_code{};
-    }
-  }
-  co_return make_error_code(error::bad_response);
+  co_return ec;
 }
 
 /// What can be refused before anything is done.
@@ -334,7 +224,7 @@ private:
 };
 
 /// Fills in everything about the way out that is known before there is a connection.
-inline void prepare_request(outgoing& out, url const& to, request_head const& head, std::string_view target,
+inline void prepare_request(outgoing& out, std::string_view host, request_head const& head, std::string_view target,
                             body_view body, exchange_options const& options) {
   own_fields own;
   own.identity = options.identity;
@@ -351,7 +241,7 @@ inline void prepare_request(outgoing& out, url const& to, request_head const& he
                                                 method == beast_http::verb::put || method == beast_http::verb::patch) {
     own.size = body.bytes().size();
   }
-  append_head(out.block, to, head, target, own);
+  append_head(out.block, host, head, target, own);
   // head and small body leave in one write, a larger body without being copied
   auto const first =
       body.bytes().size() <= block_size ? body.bytes().size() : block_size - std::min(block_size, out.block.size());
@@ -382,8 +272,8 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   auto kept = false;
   outgoing out;
   borrowed_block const memory{spare_, out.block};
-  prepare_request(out, to, head, target, body, options);
   auto& entry = entry_for(to, options.via);
+  prepare_request(out, entry.host, head, target, body, options);
   auto c = take_idle(entry, now);
   try {
     if (!c && make_room(entry)) {
@@ -415,7 +305,16 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
       auto ec = unsent;
       // who closes early may have said why; once the end has been read, another read would never complete
       if ((!unsent && !out.refused) || (unsent == error::connection_lost && c->written && !c->parser)) {
-        ec = co_await read_head(*c, head_only, options);
+        using next = head_reader::next;
+        head_reader reader{*c, head_only, options};
+        ec = {};
+        for (auto wants = reader.step(ec); wants != next::over; wants = reader.step(ec)) {
+          if (wants == next::bytes) {
+            std::tie(ec) = co_await c->ready();
+          } else {
+            co_await c->yield();
+          }
+        }
       }
       if (!ec) {
         c->reusable = !unsent && !out.refused;

@@ -38,6 +38,9 @@ struct usage_finder {
 enum class body_kind : std::uint8_t { json, events, other };
 
 [[nodiscard]] inline body_kind kind_of(std::string_view type) noexcept {
+  if (type == "application/json") { // as nearly all write it
+    return body_kind::json;
+  }
   std::array<char, 256> lower; // longer than types and their subtypes can be (RFC 6838 4.2)
   auto const end =
       std::transform(type.begin(), type.begin() + static_cast<std::ptrdiff_t>(std::min(type.size(), lower.size())),
