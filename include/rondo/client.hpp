@@ -107,6 +107,8 @@ private:
 
   /// A request and its answer. Apart from the coroutine's frame, whose memory Asio only keeps while it is small.
   struct call {
+    call() {} // not defaulted: that would clear the whole object first
+
     task t;
     reply out;
   };

@@ -26,7 +26,7 @@ namespace rondo::detail {
 struct client_task {
   using clock = std::chrono::steady_clock;
 
-  http::request message{};
+  http::request message;
   steady_time deadline{};
   std::uint64_t call = 0; ///< for the observer
   provider::work work{};

@@ -107,7 +107,7 @@ private:
     lease result{};
     error_code ec{};
 
-    acquired() noexcept = default;
+    acquired() noexcept {} // not defaulted: that would clear the whole object first
     acquired(lease&& r, error_code e) noexcept : result{std::move(r)}, ec{e} {}
   };
 

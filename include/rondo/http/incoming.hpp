@@ -26,15 +26,17 @@ using connection_ptr = std::unique_ptr<connection, connection_deleter>;
 
 /// What an `incoming` is a handle to.
 struct answer {
+  answer() {} // not defaulted: that would clear the whole object first
+
   std::shared_ptr<client_core> core;
   connection_ptr from; // after the core, which it reports to when it goes; null when nothing more is to be read
-  response_head head{};
-  fields trailers{};
+  response_head head;
+  fields trailers;
   std::optional<std::uint64_t> content_length{};
   std::uint64_t received = 0;
   std::uint64_t framing = 0; ///< bytes of chunk headers and trailers
   std::uint64_t max_body = 0;
-  steady_time complete_by{};
+  steady_time complete_by;
   std::chrono::steady_clock::duration idle_timeout{};
   bool reused = false;
   bool failed = false;

@@ -342,12 +342,14 @@ RONDO_DECL asio::awaitable<client_core::open_result> client_core::open(url const
   if (!c->parser->is_done() && c->parser->content_length().value_or(0) > max_body) {
     co_return fail(make_error_code(error::response_too_large), true);
   }
-  co_return incoming{std::make_unique<answer>(answer{.core = self,
-                                                     .from = std::move(c),
-                                                     .max_body = max_body,
-                                                     .complete_by = options.complete_by,
-                                                     .idle_timeout = options.idle_timeout,
-                                                     .reused = kept})};
+  auto got = std::make_unique<answer>();
+  got->core = self;
+  got->from = std::move(c);
+  got->max_body = max_body;
+  got->complete_by = options.complete_by;
+  got->idle_timeout = options.idle_timeout;
+  got->reused = kept;
+  co_return incoming{std::move(got)};
 }
 
 RONDO_DECL asio::awaitable<client_core::send_result> client_core::send(url const& to, request const& message,
