@@ -47,8 +47,8 @@ public:
   [[nodiscard]] http::client& http_client() noexcept { return http_; }
   [[nodiscard]] bool has_proxies() const noexcept { return proxies_ != nullptr; }
 
-  /// Sends the request of a task; what it awaits must be awaited at once, and `conclude` must follow. Where there are
-  /// no proxies it has no coroutine of its own to do either.
+  /// Sends the request of a task. It begins when this is called, so what is returned must be awaited at once, and
+  /// `conclude` must follow: where there are no proxies it has no coroutine of its own to do either.
   ///
   /// \param key told when the request leaves; may be null
   /// \param through the proxy of the answer: in use until its last byte is there

@@ -58,11 +58,8 @@ private:
   return head.version() == 11 && std::next(first) == last && boost::beast::iequals(first->value(), "chunked");
 }
 
-/// Reads the head of a final answer, without waiting itself: who drives it does.
-///
-/// \code
-/// while (reader.step(ec) != head_reader::next::over) { ... }
-/// \endcode
+/// Reads the head of a final answer, without waiting itself: whoever drives it calls `step` until it is over, and
+/// awaits in between what it says.
 class head_reader {
 public:
   enum class next : std::uint8_t {
@@ -165,16 +162,22 @@ private:
   [[nodiscard]] bool judge(error_code& ec) {
     c_.gentle = false;
     auto const& head = c_.parser->get().base();
-    auto const status = head.result_int();
-    if (!acceptable(head) || lines_.broken()) {
-      ec = error::bad_response;
-    } else if (ec = c_.core.check_field_count(head); !ec && status >= 200) {
-      c_.core.clear_limit(c_);
-    } else if (!ec && (status != 100 || !leave_by_)) {
-      ec = c_.heads < most_heads ? error_code{} : error::bad_response;
-      return static_cast<bool>(ec);
+    ec = acceptable(head) && !lines_.broken() ? c_.core.check_field_count(head) : make_error_code(error::bad_response);
+    if (ec) {
+      return true;
     }
-    return true;
+    auto const status = head.result_int();
+    if (status >= 200) {
+      c_.core.clear_limit(c_);
+      return true;
+    }
+    if (status == 100 && leave_by_) {
+      return true;
+    }
+    if (c_.heads == most_heads) {
+      ec = error::bad_response;
+    }
+    return static_cast<bool>(ec);
   }
 
   /// Something was received, or there is an error, or time is over. True: that ends it.
