@@ -350,7 +350,7 @@ void caller_connection::begin_answer(rondo::http::response_head const& head, std
   };
   for (auto const& each : head) {
     auto const ours = !attempts.empty() && beast::iequals(each.name_string().substr(0, 8), "x-rondo-");
-    if (!ours && !rondo::http::is_hop_by_hop(each.name()) && !(first != last && named(each.name_string()))) {
+    if (!ours && !rondo::http::is_hop_by_hop(each) && !(first != last && named(each.name_string()))) {
       field(std::string_view{each.name_string()}, std::string_view{each.value()});
     }
   }

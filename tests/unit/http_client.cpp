@@ -383,6 +383,29 @@ BOOST_AUTO_TEST_CASE(trailers_are_there_after_the_end) {
   BOOST_TEST(server.accepted() == 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_field_longer_than_any_message_can_hold_is_refused) {
+  rondo::http::client_options options;
+  options.max_head = 1024 * 1024;
+  use_client(options);
+  std::string const chunked = "Transfer-Encoding: chunked\r\n";
+  for (std::size_t const size : {65'533, 65'534, 100'000}) {
+    auto const field = "A: " + std::string(size, 'x') + "\r\n";
+    auto const in_head = "HTTP/1.1 200 OK\r\n" + chunked + field + "\r\n5\r\nhello\r\n0\r\n\r\n";
+    auto const in_trailers = "HTTP/1.1 200 OK\r\n" + chunked + "\r\n5\r\nhello\r\n0\r\n" + field + "\r\n";
+    for (auto const& answer : {in_head, in_trailers}) {
+      scripted_server server{context, always(answer)};
+      auto const got = run(client->send(url_of("http", "127.0.0.1", server.port()), request_of(verb::get)));
+      if (size <= 65'533) {
+        BOOST_TEST((got && got->body() == "hello"));
+      } else {
+        BOOST_TEST((!got && got.error().ec == (answer == in_head ? rondo::error::response_head_too_large
+                                                                 : rondo::error::bad_response)));
+      }
+      client->close_idle();
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_source_that_does_not_keep_its_promise_is_the_callers_fault) {
   scripted_server server{context, always(ok)};
   auto const to = url_of("http", "127.0.0.1", server.port());

@@ -4,6 +4,7 @@
 #include <rondo/error.hpp>
 #include <rondo/http/message.hpp>
 
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 
@@ -20,19 +21,18 @@
 namespace rondo::http {
 
 /// Whether a field belongs to one connection and not to the message that passes it (RFC 9110 7.6.1).
-[[nodiscard]] constexpr bool is_hop_by_hop(beast_http::field name) noexcept {
-  switch (name) {
+[[nodiscard]] inline bool is_hop_by_hop(fields::value_type const& field) noexcept {
+  switch (field.name()) {
   case beast_http::field::connection:
   case beast_http::field::keep_alive:
   case beast_http::field::proxy_authenticate:
-  case beast_http::field::proxy_authentication_info:
   case beast_http::field::proxy_authorization:
   case beast_http::field::proxy_connection:
   case beast_http::field::te:
   case beast_http::field::trailer:
   case beast_http::field::transfer_encoding:
   case beast_http::field::upgrade: return true;
-  default: return false;
+  default: return boost::beast::iequals(field.name_string(), "Proxy-Authentication-Info"); // not in each Boost's list
   }
 }
 
@@ -50,7 +50,7 @@ inline void remove_hop_by_hop(fields& message) {
     message.erase(name);
   }
   for (auto it = message.begin(); it != message.end();) {
-    it = is_hop_by_hop(it->name()) ? message.erase(it) : std::next(it);
+    it = is_hop_by_hop(*it) ? message.erase(it) : std::next(it);
   }
 }
 
@@ -125,7 +125,7 @@ inline void append_head(std::string& out, std::string_view host, request_head co
   put_field("Host", host);
   for (auto const& field : head) {
     auto const id = field.name();
-    if (is_hop_by_hop(id) || id == beast_http::field::host || id == beast_http::field::content_length ||
+    if (is_hop_by_hop(field) || id == beast_http::field::host || id == beast_http::field::content_length ||
         id == beast_http::field::expect || (own.identity && id == beast_http::field::accept_encoding) ||
         (named && is_named(field.name_string()))) {
       continue;

@@ -3,6 +3,7 @@
 
 #include <rondo/clock.hpp>
 #include <rondo/error.hpp>
+#include <rondo/http/detail/answer_parser.hpp>
 #include <rondo/http/detail/flat_input.hpp>
 #include <rondo/http/detail/tls_layer.hpp>
 #include <rondo/http/message.hpp>
@@ -16,8 +17,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/beast/http/buffer_body.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/intrusive/list_hook.hpp>
 
 #include <cstddef>
@@ -36,7 +35,6 @@ inline constexpr auto as_result = asio::as_tuple(asio::deferred);
 class client_core;
 struct pool_entry;
 
-using response_parser = beast_http::response_parser<beast_http::buffer_body>;
 using active_hook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
 /// The place that a connection takes in the limits which count it; when it goes, others may have it.
@@ -234,7 +232,7 @@ public:
   std::optional<tls_layer> tls;       ///< over TCP: the proxy's, or else the origin's
   std::optional<tls_layer> inner_tls; ///< the origin's inside the proxy's
   flat_input input;
-  std::optional<response_parser> parser;
+  std::optional<answer_parser> parser;
 
   steady_time limit = steady_time::max();
   error on_limit = error::deadline_exceeded;

@@ -117,7 +117,7 @@ RONDO_DECL asio::awaitable<error_code> client_core::write_request(connection& c,
     if (ec) {
       co_return ec;
     }
-    if (c.parser && c.parser->get().result_int() >= 200) {
+    if (c.parser && c.parser->head.result_int() >= 200) {
       out.refused = true;
       co_return error_code{};
     }

@@ -161,7 +161,7 @@ private:
   /// A head is there. False: another one follows it.
   [[nodiscard]] bool judge(error_code& ec) {
     c_.gentle = false;
-    auto const& head = c_.parser->get().base();
+    auto const& head = c_.parser->head;
     ec = acceptable(head) && !lines_.broken() ? c_.core.check_field_count(head) : make_error_code(error::bad_response);
     if (ec) {
       return true;

@@ -22,9 +22,9 @@ RONDO_DECL incoming::incoming(std::unique_ptr<detail::answer> answer) noexcept :
     answer_->content_length = *length;
   }
   // a 204 has no body, whatever its head says; what follows could be anything
-  auto const odd = parser.get().result_int() == 204 && (parser.content_length().value_or(0) > 0 || parser.chunked());
+  auto const odd = parser.head.result_int() == 204 && (parser.content_length().value_or(0) > 0 || parser.chunked());
   c.reusable = c.reusable && parser.keep_alive() && !odd;
-  answer_->head = std::move(parser.get().base());
+  answer_->head = std::move(parser.head);
   parser.eager(true);
   if (parser.is_done()) {
     finish({});
@@ -53,13 +53,11 @@ RONDO_DECL std::optional<read_result> incoming::try_read(boost::asio::mutable_bu
   if (c.input.empty() || too_little) {
     return std::nullopt;
   }
-  auto& body = parser.get().body();
-  body.data = space.data();
-  body.size = space.size();
+  parser.space = space;
   error_code ec;
   auto const taken = parser.put(c.input.data(), ec);
   c.input.consume(taken);
-  auto const n = space.size() - body.size;
+  auto const n = space.size() - parser.space.size();
   a.received += n;
   a.framing += taken - n;
   auto const most_framing = a.core->options().max_head + 16 * a.received; // chunks of one byte need five more
@@ -73,7 +71,7 @@ RONDO_DECL std::optional<read_result> incoming::try_read(boost::asio::mutable_bu
     ec = error::bad_response;
   }
   if (!ec && parser.is_done() && parser.chunked()) {
-    a.trailers = std::move(static_cast<fields&>(parser.get().base()));
+    a.trailers = std::move(parser.trailers);
     ec = a.core->check_field_count(a.trailers) ? make_error_code(error::bad_response) : error_code{};
   }
   if (ec || parser.is_done()) {
