@@ -7,6 +7,8 @@
 // that was read before waiting for the lock would be an old one, the queues' users before they search. rondo reads its
 // default clock when it sees fit. With `clock:cached` everybody reads a cached value instead.
 //
+// `bare_exchanges` says what the mutex could be beaten by at most: nobody who has others beside him does with less.
+//
 // Left out: waiting, rates, concurrency, accounts of several keys and lanes, which the rivals do not have; events and
 // change notes, which rondo offers, have no listener. moodycamel's queue keeps the order of each producer only, so that
 // its keys do not take strict turns.
@@ -27,6 +29,9 @@ int main(int argc, char** argv) {
       enter<keys_in_boost_queue>(all, "boost_queue", f, threads);
       enter<keys_in_moodycamel_queue>(all, "moodycamel", f, threads);
     }
+    if (f.ready == f.keys) {
+      enter<bare_exchanges>(all, "bare_exchanges", f, 1);
+    }
   }
   auto const seen = all.run();
   for (auto const* const clock : {own_clock::name, cached_clock::name}) {
@@ -38,6 +43,8 @@ int main(int argc, char** argv) {
           seen.print_ratio(rival + "_to_rondo" + here, rival + here, "rondo" + here);
         }
       }
+      auto const alone = what + with_threads(1);
+      seen.print_ratio("mutex_to_bare_exchanges" + alone, "mutex" + alone, "bare_exchanges" + alone);
       seen.print_ratio("two_threads_to_one" + what, "rondo" + what + with_threads(2), "rondo" + what + with_threads(1));
     }
     auto const at = [&](std::size_t ready) { return "rondo" + to_string({1000, ready}) + with_clock(clock); };

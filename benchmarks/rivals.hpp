@@ -194,6 +194,62 @@ private:
   moodycamel::ConcurrentQueue<std::uint32_t> queue_;
 };
 
+/// No rival but a bound: the three atomic operations that it takes to reserve, to charge and to give back where others
+/// may do the same, on one key after the other, and a look at nothing. For one thread, and fields where all are ready.
+template <class Clock> class bare_exchanges {
+  struct alignas(64) key_type {
+    std::atomic<std::uint64_t> leases{0}; ///< and above them the tokens that they have reserved
+    std::atomic<std::uint64_t> spent{0};  ///< tokens, and above them the requests
+    std::string secret;
+  };
+  static constexpr std::uint64_t lease = (std::uint64_t{reserved} << 28) + 1;
+  static constexpr std::uint64_t request = std::uint64_t{1} << 40;
+
+public:
+  explicit bare_exchanges(field const& f) : keys_(f.keys) {
+    for (std::size_t i = 0; i < keys_.size(); ++i) {
+      keys_[i].secret = "sk_" + std::to_string(i);
+    }
+  }
+
+  [[nodiscard]] key_type* acquire() {
+    auto& key = keys_[next_];
+    next_ = next_ + 1 == keys_.size() ? 0 : next_ + 1;
+    auto seen = key.leases.load();
+    while (!key.leases.compare_exchange_weak(seen, seen + lease)) {
+    }
+    return &key;
+  }
+
+  [[nodiscard]] static std::string_view secret(key_type const* key) { return key->secret; }
+
+  void settle(key_type* key, std::int64_t cost) {
+    auto const before = key->spent.fetch_add(request + static_cast<std::uint64_t>(cost));
+    if (before % request >= request / 2) { // before the tokens run into the requests
+      key->spent.fetch_sub(before % request);
+      moved_ += static_cast<std::int64_t>(before % request);
+    }
+    auto seen = key->leases.load();
+    while (!key->leases.compare_exchange_weak(seen, seen - lease)) {
+    }
+  }
+
+  [[nodiscard]] books count() const {
+    books out{0, moved_, 0};
+    for (auto const& key : keys_) {
+      out.granted += key.spent / request;
+      out.charged += static_cast<std::int64_t>(key.spent % request);
+      out.in_flight += key.leases;
+    }
+    return out;
+  }
+
+private:
+  std::vector<key_type> keys_;
+  std::size_t next_ = 0;
+  std::int64_t moved_ = 0;
+};
+
 template <class Clock> using keys_in_boost_queue = queue_of_keys<boost_queue, Clock>;
 template <class Clock> using keys_in_moodycamel_queue = queue_of_keys<moodycamel_queue, Clock>;
 
