@@ -24,6 +24,8 @@
 #include <charconv>
 #include <ctime>
 #include <exception>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <linux/sockios.h>
@@ -39,6 +41,7 @@ constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t greatest_head = 64U << 10U;
 // What is read ahead of a caller who sends more while he waits; beyond it he is not read, and so not watched.
 constexpr std::size_t greatest_backlog = 64U << 10U;
+constexpr std::size_t greatest_framing = 60U << 10U; // the head of a chunk, or the trailers
 constexpr std::chrono::seconds longest_linger{30};
 
 // Connections end all the time, and that is what system errors tell; anything else is a fault in this program.
@@ -206,9 +209,13 @@ asio::awaitable<bool> caller_connection::read_body(std::size_t greatest) {
     // the parser may assert that the last chunk is whole if it is the first; no chunked body is shorter
     auto const too_little = parser_->chunked() && parser_->get().body().empty() && input_.size() < 5;
     if (!too_little) {
-      input_.consume(parser_->put(input_.data(), ec));
+      try {
+        input_.consume(parser_->put(input_.data(), ec));
+      } catch (std::length_error const&) { // a trailer that is longer than Beast can hold
+        ec = http::error::header_limit;
+      }
     }
-    if (parser_->is_done()) {
+    if (!ec && parser_->is_done()) {
       co_return true;
     }
     too_large = ec == http::error::body_limit;
@@ -217,6 +224,10 @@ asio::awaitable<bool> caller_connection::read_body(std::size_t greatest) {
     }
     if (ec && ec != http::error::need_more) {
       co_await refuse(ec);
+      co_return false;
+    }
+    if (input_.size() > greatest_framing) { // what is of the body has been taken out
+      co_await refuse(http::error::header_limit);
       co_return false;
     }
     if (!co_await fill(timeouts_.progress)) {
@@ -256,7 +267,7 @@ error_code caller_connection::read_some() {
 asio::awaitable<void> caller_connection::refuse(error_code const& parse_error) {
   if (parse_error == http::error::header_limit) {
     return refuse(http::status::request_header_fields_too_large, "head_too_large",
-                  "the head of the request is larger than 64 KiB");
+                  "the head or the trailers of the request are larger than 64 KiB");
   }
   return refuse(http::status::bad_request, "bad_request", "the request is not valid HTTP/1.1");
 }

@@ -525,6 +525,21 @@ BOOST_AUTO_TEST_CASE(a_body_that_is_too_large_is_refused_so_that_the_caller_can_
   BOOST_TEST(ask(g.port(), request("POST", "/", std::string(1000, 'a'))).status() == 200U);
 }
 
+BOOST_AUTO_TEST_CASE(trailers_without_end_are_refused) {
+  background_upstream up{answers({fine})};
+  gateway_program g{gateway_config(up.port(), keys({"k1"}))};
+  std::string const start = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
+  for (auto const& rest : {"0\r\nA: " + std::string(66'000, 'a') + "\r\n\r\n", "0\r\nA: " + std::string(300'000, 'a'),
+                           "2;" + std::string(300'000, 'a')}) {
+    caller c{g.port()};
+    c.send(start + rest);
+    auto const status = c.read().status();
+    BOOST_TEST((status == 431U || status == 400U), "status " << status);
+  }
+  BOOST_TEST(up.notes().empty());
+  BOOST_TEST(ask(g.port(), request("POST", "/", "hi")).status() == 200U);
+}
+
 BOOST_AUTO_TEST_CASE(bodies_however_they_come) {
   background_upstream up{answers({fine})};
   gateway_program g{gateway_config(up.port(), keys({"k1"}))};

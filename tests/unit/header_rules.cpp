@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(a_coding_that_is_not_wanted_is_not_asked_for) {
 BOOST_AUTO_TEST_CASE(hop_by_hop_fields_stay_behind) {
   auto head = head_of(verb::get, "/");
   for (auto const* const name : {"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer",
-                                 "Upgrade", "Expect", "Proxy-Authenticate"}) {
+                                 "Upgrade", "Expect", "Proxy-Authenticate", "proxy-authentication-info"}) {
     head.insert(name, "x-named, close");
   }
   head.insert("X-Named", "1");

@@ -26,7 +26,7 @@ namespace rondo::http::detail {
 #endif
 
 /// Takes an answer apart: the head, the body into the caller's memory, and the trailers, of which Beast's own parser
-/// keeps all, none, or those that the head announces, depending on its version.
+/// keeps all, or few of those that the head announces, depending on its version.
 class answer_parser : public beast_http::basic_parser<false> {
 public:
   response_head head;
@@ -52,7 +52,7 @@ private:
     }
   }
 
-  // Called by Boost 1.90; before, trailers came as fields.
+  // Called from Boost 1.90 on; before, trailers came as fields.
   void on_trailer_field_impl(beast_http::field id, string_view name, string_view value, error_code& ec) {
     if (id == beast_http::field::content_length || id == beast_http::field::transfer_encoding) {
       ec = beast_http::error::bad_field; // too late to mean anything (RFC 9110 6.5.1)

@@ -6,6 +6,9 @@
 
 #include <boost/beast/http/error.hpp>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace rondo::http {
@@ -26,6 +29,8 @@ RONDO_DECL incoming::incoming(std::unique_ptr<detail::answer> answer) noexcept :
   c.reusable = c.reusable && parser.keep_alive() && !odd;
   answer_->head = std::move(parser.head);
   parser.eager(true);
+  // newer Boost would leave to the trailers what the head has not used of its limit
+  parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(answer_->core->options().max_head, 1U << 30)));
   if (parser.is_done()) {
     finish({});
   }
