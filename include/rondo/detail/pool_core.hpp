@@ -440,23 +440,20 @@ private:
       return answer::unclear;
     }
     auto& wheel = turn_.mine();
-    auto const at = wheel.at.load();
-    auto const slots = table_.size();
-    auto const i = turn_.next_in_turn(at, table_.ready(), slots);
+    auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
     if (i == candidates::none) [[unlikely]] {
       return answer::refused;
     }
-    auto& s = table_.at(i, wheel.guess.load()); // pairs with the store below
-    table_.prefetch_after(s, i, (at & 63) == 0);
+    auto& s = table_[i];
+    table_.prefetch_after(i, (wheel.at.load() & 63) == 0);
     out.what.tokens = tokens;
     auto now = recent();
     bool disturbed = false;
     bool contended = false;
     auto const taken = table_.reserve_if_simple(s, out.what, now, disturbed, contended);
-    auto const next = contended ? turn_.elsewhere(i, slots) : i + 1;
+    auto const next = contended ? turn_.elsewhere(i, table_.size()) : i + 1;
     if (taken || contended) [[likely]] {
-      wheel.at.store(next, std::memory_order_relaxed);                               // a hint, see rotor::wheel
-      wheel.guess.store(table_.guess_after(s, i, slots), std::memory_order_release); // pairs with the load above
+      wheel.at.store(next, std::memory_order_relaxed); // a hint, see rotor::wheel
     }
     if (disturbed) [[unlikely]] {
       after_disturbance(s);

@@ -84,11 +84,7 @@ public:
     if (!leaf) [[unlikely]] {
       return npos;
     }
-    auto const all = leaf->words[(from >> 6) & 63].load();
-    if ((all & bit(from)) != 0) [[likely]] { // guessed by the processor, which need not wait for the word
-      return from;
-    }
-    auto const here = all & (~std::uint64_t{0} << (from & 63));
+    auto const here = leaf->words[(from >> 6) & 63].load() & (~std::uint64_t{0} << (from & 63));
     return here != 0 ? (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(here)) : npos;
   }
 

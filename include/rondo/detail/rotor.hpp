@@ -51,10 +51,9 @@ struct candidates {
 /// when two of them meet at one slot, one goes away, or they would march in step from then on.
 class rotor {
 public:
-  /// Where the next pick starts to look: hints, on which nobody relies. `at` is stored relaxed, and pairs with nothing.
+  /// Where the next pick starts to look: a hint, on which nobody relies. It is stored relaxed, and pairs with nothing.
   struct alignas(64) wheel {
     std::atomic<std::uint32_t> at{0};
-    std::atomic<slot<std::atomic>*> guess{nullptr}; ///< of the slot there, see slot_table::at
   };
   /// The wheel of this thread under `strategy::round_robin`.
   [[nodiscard]] BOOST_FORCEINLINE wheel& mine() noexcept { return wheels_[my_number()]; }
@@ -94,8 +93,9 @@ public:
 
   /// The next candidate, wherever the wheel stands; `none` if there is none at all. Threads rotate through blocks of 64
   /// slots, and take one block after the other from all: so each slot has its turn, and seldom two threads at once.
-  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(std::uint32_t at, ready_index<> const& ready,
+  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready,
                                                              std::uint32_t slots) noexcept {
+    auto const at = w.at.load();
     auto const i = at % block != 0 ? ready.next_near(at) : candidates::none;
     return i != candidates::none ? i : first_of_next_block(ready, slots);
   }

@@ -71,7 +71,6 @@ template <template <class> class Atomic = std::atomic> class slot_table {
 public:
   using slot_type = slot<Atomic>;
   using rates_type = slot_rates<Atomic>;
-  using slots_type = stable_array<slot_type, Atomic>;
 
   explicit slot_table(clock_source const& clock = system_clocks()) noexcept : clock_{&clock} {}
 
@@ -89,20 +88,11 @@ public:
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
-  /// The same, with less to wait for if the guess is right. \param guess any slot of this table, or null
-  [[nodiscard]] BOOST_FORCEINLINE slot_type& at(std::uint32_t index, slot_type* guess) const noexcept {
-    return guess != nullptr && guess->index == index ? *guess : slots_[index];
-  }
-  /// A guess of the slot after `index`: null if there is none among the first `slots`, or not beside it.
-  [[nodiscard]] BOOST_FORCEINLINE static slot_type* guess_after(slot_type& s, std::uint32_t index,
-                                                                std::uint32_t slots) noexcept {
-    return index + 1 < slots && !slots_type::is_last_of_chunk(index) ? &s + 1 : nullptr;
-  }
   /// Has the lines of slots fetched that will be wanted soon, in time even if another processor has them: those after a
   /// first one of 64, up to the last of the 64; what follows may be another thread's.
-  BOOST_FORCEINLINE static void prefetch_after(slot_type const& here, std::uint32_t index, bool first) noexcept {
+  BOOST_FORCEINLINE void prefetch_after(std::uint32_t index, bool first) const noexcept {
     constexpr std::uint32_t distance = 8;
-    auto const* const s = &here;
+    auto const* const s = &slots_[index];
     if (first) [[unlikely]] {
       for (std::uint32_t n = 1; n < distance; ++n) {
         prefetch(s + n);
@@ -788,7 +778,7 @@ private:
   }
 
   clock_source const* clock_;
-  slots_type slots_;
+  stable_array<slot_type, Atomic> slots_;
   ready_index<Atomic> ready_;
   ready_index<Atomic> pending_;
   return_queue<Atomic> returns_;

@@ -43,12 +43,6 @@ public:
     return *reinterpret_cast<T*>(start + (std::size_t{index} + first_chunk) * sizeof(T));
   }
 
-  /// Whether the next element stands somewhere else, and not beside this one.
-  [[nodiscard]] static constexpr bool is_last_of_chunk(std::uint32_t index) noexcept {
-    auto const next = std::uint64_t{index} + first_chunk + 1;
-    return (next & (next - 1)) == 0;
-  }
-
 private:
   static constexpr std::uint32_t first_chunk = 8;
 
