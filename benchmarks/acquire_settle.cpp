@@ -7,7 +7,8 @@
 // that was read before waiting for the lock would be an old one, the queues' users before they search. rondo reads its
 // default clock when it sees fit. With `clock:cached` everybody reads a cached value instead.
 //
-// `bare_exchanges` says what the mutex could be beaten by at most: nobody who has others beside him does with less.
+// `bare_exchanges` is no rival: it makes the three atomic operations of rondo and nothing else, which is what would be
+// left if everything around them cost nothing.
 //
 // Left out: waiting, rates, concurrency, accounts of several keys and lanes, which the rivals do not have; events and
 // change notes, which rondo offers, have no listener. moodycamel's queue keeps the order of each producer only, so that

@@ -10,7 +10,8 @@ Two loads. `calm`: every connection thinks for a random time before it asks, --t
 come one by one on every route: what differs then is what the client does. Its CPU includes that of waking up to ask.
 `busy`: every connection asks again at once. There the answers come in bunches when direct, and nearly one by one
 through a proxy that is slower than the client, which is then woken for each; the ratio shows that more than anything
-else, and changes with the number of cores. libcurl, driven by epoll, runs beside under this load: what a proxy costs another client.
+else, and changes with the number of cores. libcurl, driven by epoll, runs beside under this load: what a proxy costs
+another client.
 
 Prints medians and, last, lines `ratio NAME VALUE`. Needs Debian's nginx-light, microsocks, tinyproxy, squid, openssl
 and, to build client_vs_others, libcurl4-openssl-dev; exits 77 when something is missing, 1 when an answer was wrong or

@@ -3,8 +3,8 @@
 // coroutine that does nothing, and against `try_acquire`, which needs no coroutine. Every loop runs inside one
 // coroutine.
 //
-// `await_exchange` is what nobody can go below who takes from shared state and hands over a lease by `asio::awaitable`:
-// a child coroutine that makes one atomic exchange and returns an object of the size of a lease.
+// `await_exchange` shows what of that is the way and not the work: a child coroutine that makes one atomic exchange and
+// returns an object of the size of a lease.
 //
 // An acquire that went through the scheduler would be seen: the context counts the handlers that it runs.
 #include "rotation.hpp"
@@ -57,6 +57,7 @@ public:
     auto seen = word.load();
     while (!word.compare_exchange_weak(seen, seen + 1)) {
     }
+    rest_.back() = seen;
   }
   token(token&& other) noexcept : word_{std::exchange(other.word_, nullptr)}, rest_{other.rest_} {}
   token& operator=(token&&) = delete;
@@ -68,7 +69,7 @@ public:
 
 private:
   std::atomic<std::uint64_t>* word_;
-  std::array<std::uint64_t, sizeof(rondo::lease) / sizeof(std::uint64_t) - 1> rest_;
+  std::array<std::uint64_t, sizeof(rondo::lease) / sizeof(std::uint64_t) - 1> rest_{};
 };
 static_assert(sizeof(token) == sizeof(rondo::lease));
 

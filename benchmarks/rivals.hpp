@@ -194,8 +194,8 @@ private:
   moodycamel::ConcurrentQueue<std::uint32_t> queue_;
 };
 
-/// No rival but a bound: the three atomic operations that it takes to reserve, to charge and to give back where others
-/// may do the same, on one key after the other, and a look at nothing. For one thread, and fields where all are ready.
+/// No rival: the three atomic operations by which rondo reserves, charges and gives back, on one key after the other,
+/// and a look at nothing. For one thread, and fields where all are ready.
 template <class Clock> class bare_exchanges {
   struct alignas(64) key_type {
     std::atomic<std::uint64_t> leases{0}; ///< and above them the tokens that they have reserved

@@ -208,14 +208,15 @@ asio::awaitable<bool> caller_connection::read_body(std::size_t greatest) {
     error_code ec;
     // the parser may assert that the last chunk is whole if it is the first; no chunked body is shorter
     auto const too_little = parser_->chunked() && parser_->get().body().empty() && input_.size() < 5;
+    auto framing_too_large = false;
     if (!too_little) {
       try {
         input_.consume(parser_->put(input_.data(), ec));
       } catch (std::length_error const&) { // a trailer that is longer than Beast can hold
-        ec = http::error::header_limit;
+        framing_too_large = true;
       }
     }
-    if (!ec && parser_->is_done()) {
+    if (!framing_too_large && parser_->is_done()) {
       co_return true;
     }
     too_large = ec == http::error::body_limit;
@@ -226,8 +227,10 @@ asio::awaitable<bool> caller_connection::read_body(std::size_t greatest) {
       co_await refuse(ec);
       co_return false;
     }
-    if (input_.size() > greatest_framing) { // what is of the body has been taken out
-      co_await refuse(http::error::header_limit);
+    // what is of the body has been taken out
+    if (framing_too_large || input_.size() > greatest_framing) {
+      co_await refuse(http::status::request_header_fields_too_large, "head_too_large",
+                      "the trailers of the request, or the head of a chunk, are larger than 60 KiB");
       co_return false;
     }
     if (!co_await fill(timeouts_.progress)) {
@@ -267,7 +270,7 @@ error_code caller_connection::read_some() {
 asio::awaitable<void> caller_connection::refuse(error_code const& parse_error) {
   if (parse_error == http::error::header_limit) {
     return refuse(http::status::request_header_fields_too_large, "head_too_large",
-                  "the head or the trailers of the request are larger than 64 KiB");
+                  "the head of the request is larger than 64 KiB");
   }
   return refuse(http::status::bad_request, "bad_request", "the request is not valid HTTP/1.1");
 }

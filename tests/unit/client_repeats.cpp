@@ -3,6 +3,9 @@
 #include <rondo/client.hpp>
 #include <rondo/client_observer.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>
@@ -284,6 +287,28 @@ BOOST_AUTO_TEST_CASE(the_second_attempt_goes_through_another_proxy) {
 }
 
 // --- who watches
+
+BOOST_AUTO_TEST_CASE(what_is_passed_on_for_a_caller_who_has_gone_is_no_attempt) {
+  auto const watch = std::make_shared<recorder>();
+  options.observer = watch;
+  make_client();
+  asio::cancellation_signal gone;
+  std::optional<rondo::client::result> got;
+  auto const asks = [&]() -> asio::awaitable<void> {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    gone.emit(asio::cancellation_type::terminal);
+    got = co_await client->pass(get());
+  };
+  auto over = false;
+  asio::co_spawn(context, asks, asio::bind_cancellation_slot(gone.slot(), [&](std::exception_ptr) { over = true; }));
+  context.restart();
+  while (!over && context.run_one() > 0) {
+  }
+  BOOST_TEST_REQUIRE((got && !*got));
+  BOOST_TEST((got->error().ec == asio::error::operation_aborted));
+  BOOST_TEST(watch->lines.empty());
+  BOOST_TEST(seen.empty());
+}
 
 BOOST_AUTO_TEST_CASE(every_attempt_is_told_with_whom_it_blames_and_no_secret) {
   add("k1");

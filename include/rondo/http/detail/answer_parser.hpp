@@ -33,6 +33,10 @@ public:
   fields trailers;
   boost::asio::mutable_buffer space; ///< for the body; what was filled is taken off
 
+  /// Bytes of the head, or of the trailers if it is called between the two: newer Boost would leave these what the head
+  /// has not used.
+  void limit_head(std::size_t most) { header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(most, 1U << 30))); }
+
 private:
   using string_view = boost::beast::string_view;
 

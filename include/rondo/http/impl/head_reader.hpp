@@ -106,7 +106,7 @@ private:
 
   void start() {
     auto& parser = c_.parser.emplace();
-    parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(most(), 1U << 30)));
+    parser.limit_head(most());
     parser.body_limit(boost::none);
     parser.skip(head_only_);
     started_ = !c_.input.empty();

@@ -6,9 +6,6 @@
 
 #include <boost/beast/http/error.hpp>
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <utility>
 
 namespace rondo::http {
@@ -29,8 +26,7 @@ RONDO_DECL incoming::incoming(std::unique_ptr<detail::answer> answer) noexcept :
   c.reusable = c.reusable && parser.keep_alive() && !odd;
   answer_->head = std::move(parser.head);
   parser.eager(true);
-  // newer Boost would leave to the trailers what the head has not used of its limit
-  parser.header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(answer_->core->options().max_head, 1U << 30)));
+  parser.limit_head(answer_->core->options().max_head); // the trailers
   if (parser.is_done()) {
     finish({});
   }
