@@ -19,6 +19,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/config.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -143,12 +144,17 @@ public:
     return try_take(to_demand(r).want, avoid);
   }
   [[nodiscard]] std::optional<lease> try_acquire(std::int64_t tokens) {
-    std::optional<lease> out{std::in_place};
-    if (!detail::lease_factory::try_take(*ring_, tokens, *out)) [[unlikely]] {
-      ring_->found_nothing();
-      out.reset();
+    using answer = detail::key_ring::answer;
+    detail::key_ring::quick_grant got;
+    auto const how = ring_->take_next_in_turn(tokens, got);
+    if (how == answer::taken) [[likely]] {
+      return std::optional<lease>{std::in_place, detail::quick_lease{*ring_, tokens, got}};
     }
-    return out;
+    if (how == answer::refused) {
+      ring_->found_nothing();
+      return {};
+    }
+    return try_take_with_care(tokens);
   }
 
   // --- keys
@@ -267,6 +273,9 @@ private:
     return out;
   }
 
+  [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take_with_care(std::int64_t tokens) {
+    return try_take(to_demand({.tokens = tokens}).want, {});
+  }
   [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
     std::optional<lease> out{std::in_place};
     if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid)) [[unlikely]] {
@@ -279,9 +288,12 @@ private:
   // One coroutine frame each, small enough for Asio to recycle. An operation that is awaited as such needs no frame.
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
-    detail::acquisition it;
-    if (!detail::lease_factory::try_take(*ring_, tokens, it.result())) [[unlikely]] {
-      it.want(to_demand({.tokens = tokens}));
+    detail::key_ring::quick_grant got;
+    if (ring_->take_next_in_turn(tokens, got) == detail::key_ring::answer::taken) [[likely]] {
+      co_return detail::quick_lease{*ring_, tokens, got};
+    }
+    detail::acquisition it{to_demand({.tokens = tokens})};
+    if (!it.try_take(*ring_)) {
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);

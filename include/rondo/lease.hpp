@@ -7,7 +7,9 @@
 #include <rondo/detail/tick.hpp>
 #include <rondo/outcome.hpp>
 
-#include <algorithm>
+#include <boost/config.hpp>
+
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -18,7 +20,14 @@ namespace rondo {
 
 namespace detail {
 class lease_factory;
-}
+
+/// What makes a lease out of a grant that needed no care.
+struct quick_lease {
+  key_ring& ring;
+  std::int64_t tokens;
+  pool_core::quick_grant const& got;
+};
+} // namespace detail
 
 /// A reservation on one key: move-only. Ends in exactly one of `settle`, `refund` and `report`; a lease that is
 /// dropped is settled in full, because nobody can tell any more what its request cost.
@@ -42,6 +51,9 @@ public:
     return *this;
   }
   ~lease() { drop(); }
+  /// For pools.
+  BOOST_FORCEINLINE explicit lease(detail::quick_lease const& r) noexcept
+      : lease{r, r.ring.choose(*r.got.from, {}, 0)} {}
 
   /// True until the lease has ended.
   [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
@@ -63,7 +75,7 @@ public:
   /// A number that all leases of one account share, see `key_pool::try_acquire`.
   [[nodiscard]] std::uint32_t account_id() const noexcept { return ring_ ? key_->slot : ~std::uint32_t{0}; }
   /// Tokens reserved.
-  [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.what.tokens : 0; }
+  [[nodiscard]] std::int64_t tokens() const noexcept { return ring_ ? grant_.tokens : 0; }
   /// In the empty lease of a failed `async_acquire`: time until a key is expected to serve, empty when unknown.
   [[nodiscard]] std::optional<std::chrono::steady_clock::duration> retry_after() const noexcept {
     if (key_ || grant_.taken == detail::never) {
@@ -83,7 +95,7 @@ public:
   /// given back, or debited. Ends the lease.
   void settle(std::int64_t actual) noexcept {
     if (auto* const ring = std::exchange(ring_, nullptr)) {
-      ring->settle(grant_, std::clamp<std::int64_t>(actual, 0, most_tokens));
+      ring->settle(grant_, actual);
     }
   }
 
@@ -137,13 +149,19 @@ public:
 private:
   friend class detail::lease_factory;
 
+  BOOST_FORCEINLINE lease(detail::quick_lease const& r, detail::key_ring::choice const& chosen) noexcept
+      : ring_{&r.ring}, key_{&chosen.key}, grant_{.from = r.got.from,
+                                                  .in = &r.ring.lanes().unnamed(),
+                                                  .tokens = r.tokens,
+                                                  .counted = r.got.counted,
+                                                  .counted_by_front = chosen.counts_requests,
+                                                  .taken = r.got.taken,
+                                                  .counted_since = r.got.taken} {}
   void drop() noexcept {
     if (ring_) {
-      settle(grant_.what.tokens);
+      settle(grant_.tokens);
     }
   }
-
-  static constexpr std::int64_t most_tokens = std::int64_t{1} << 50; // far beyond what any request costs
 
   detail::key_ring* ring_ = nullptr;
   detail::key_record* key_ = nullptr;

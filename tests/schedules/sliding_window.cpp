@@ -123,6 +123,17 @@ struct take_on_both_sides_of_a_border : counted_window {
   void check() { check_at_rest(leaves + part); }
 };
 
+/// A part has just ended: what is taken from then on must not leave with it.
+struct take_as_a_part_ends : counted_window {
+  take_as_a_part_ends() {
+    take(1, 0);
+    give_back(0);
+  }
+  std::vector<std::function<void()>> threads{[this] { take(1, part); }, [this] { take(1, part + part / 2); },
+                                             [this] { take(2, leaves); }};
+  void check() { check_at_rest(leaves); }
+};
+
 /// A unit is given back at the moment at which it leaves anyway: it must not be free twice.
 struct give_back_what_leaves : counted_window {
   give_back_what_leaves() { take(2, 0); }
@@ -195,6 +206,9 @@ BOOST_AUTO_TEST_CASE(three_take_from_a_new_window) {
 }
 BOOST_AUTO_TEST_CASE(three_take_what_leaves_the_window) {
   check_schedules<three_take_what_leaves>(3);
+}
+BOOST_AUTO_TEST_CASE(units_are_taken_as_a_part_ends) {
+  check_schedules<take_as_a_part_ends>(3);
 }
 BOOST_AUTO_TEST_CASE(threads_take_on_both_sides_of_a_border) {
   check_schedules<take_on_both_sides_of_a_border>(3);

@@ -37,11 +37,8 @@ public:
   /// A request that does not wait.
   std::optional<claim> take(std::int64_t tokens) {
     bool disturbed = false;
-    bool contended = false;
-    lazy_now at{clock_};
     claim quick{.tokens = tokens};
-    auto const simple = waiting_.load() == 0 && table_.ready().next_near(0) == 0 &&
-                        table_.reserve_if_simple(slot_, quick, at, disturbed, contended);
+    auto const simple = waiting_.load() == 0 && table_.ready().next_near(0) == 0 && take_quickly(quick, disturbed);
     auto const taken = simple ? std::optional{quick} : take_with_care(tokens, on_refusal::forget, disturbed);
     if (taken) {
       count(*taken);
@@ -188,6 +185,20 @@ private:
     }
   }
 
+  bool take_quickly(claim& c, bool& disturbed) {
+    using attempt = rondo::detail::slot_table<explored_atomic>::attempt;
+    std::uint64_t word = 0;
+    auto const how = table_.reserve_quickly(slot_, c.tokens, word);
+    auto const rated = how == attempt::taken && (word & gate::rated) != 0;
+    auto const missed = how == attempt::overdrawn || (rated && !table_.take_rates(slot_, c, now()));
+    if (missed) {
+      lazy_now at{clock_};
+      table_.undo(slot_, c, at);
+    }
+    disturbed = rated || missed;
+    return how == attempt::taken && !missed;
+  }
+
   void count(claim const& c) {
     ++leases_;
     granted_tokens_ += c.tokens;
@@ -196,7 +207,7 @@ private:
   }
 
   void end(claim const& c) {
-    if (table_.end_quietly(slot_, c)) {
+    if (!c.probe && table_.end_quietly(slot_, c.tokens)) {
       return;
     }
     auto const word = table_.end_lease(slot_, c);

@@ -61,8 +61,11 @@ struct alarm_fixture {
     core.table().set_off(*slot, false);
   }
   detail::grant take(std::int64_t tokens) {
+    detail::demand want;
+    want.tokens = tokens;
+    want.in = &core.lanes().unnamed();
     detail::grant out;
-    BOOST_TEST_REQUIRE(core.try_take(tokens, out));
+    BOOST_TEST_REQUIRE(core.try_take(want, out));
     return out;
   }
   void wait(std::int64_t tokens) {

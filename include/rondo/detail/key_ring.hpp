@@ -126,17 +126,22 @@ public:
     close();
   }
 
-  /// The key that a fresh grant is for. `counted` tells whether the key itself counts its requests.
-  [[nodiscard]] BOOST_FORCEINLINE key_record& choose(grant const& g, capability_set needs, std::uint64_t affinity,
-                                                     bool& counted) noexcept {
-    auto const owner = g.from->owner.load(); // pairs with publish()
-    counted = (owner & several) != 0;
-    auto& chosen = counted ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), g, needs, affinity)
-                           : *reinterpret_cast<key_record*>(owner);
+  struct choice {
+    key_record& key;
+    bool counts_requests; ///< it does so itself
+  };
+  /// The key that a fresh grant of `s` is for.
+  [[nodiscard]] BOOST_FORCEINLINE choice choose(slot_type const& s, capability_set needs,
+                                                std::uint64_t affinity) noexcept {
+    auto const owner = s.owner.load(); // pairs with publish()
+    auto const one_of_several = (owner & several) != 0;
+    auto& chosen = one_of_several
+                       ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), s, needs, affinity)
+                       : *reinterpret_cast<key_record*>(owner);
     if (wanted_.load() != 0) [[unlikely]] {
       tell_rotation(chosen);
     }
-    return chosen;
+    return {chosen, one_of_several};
   }
 
   [[nodiscard]] std::string_view account_name(std::uint32_t slot) const noexcept { return accounts_[slot].name; }
@@ -515,13 +520,13 @@ private:
   static constexpr std::uintptr_t several = 1; ///< marks in `slot::owner` a list of keys instead of a key
 
   /// Turns about, except that an affinity stays with its key; a key that cannot do the work is passed over.
-  [[nodiscard]] BOOST_NOINLINE key_record& choose_one_of(key_list const& keys, grant const& g, capability_set needs,
+  [[nodiscard]] BOOST_NOINLINE key_record& choose_one_of(key_list const& keys, slot_type const& s, capability_set needs,
                                                          std::uint64_t affinity) noexcept {
     auto const suits = [&](key_record const& k) {
       auto const barred = capability_set::from_bits(k.barred.load());
       return k.usable() && !barred.intersects(needs);
     };
-    auto const turn = accounts_[g.from->index].turn.fetch_add(1);
+    auto const turn = accounts_[s.index].turn.fetch_add(1);
     auto* chosen = keys[turn % keys.size()];
     if (affinity != 0) {
       std::uint64_t best = 0;

@@ -85,15 +85,68 @@ public:
   /// \param out as it was made; not looked at after a refusal
   [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    auto const quick = plain && avoid.empty() ? take_next_in_turn(want.tokens, out) : answer::unclear;
-    return quick == answer::unclear ? try_take_with_care(want, out, avoid) : quick == answer::taken;
-  }
-  /// The same for a demand of nothing but tokens.
-  [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::int64_t tokens, grant& out) {
-    auto const quick = take_next_in_turn(tokens, out);
-    return quick == answer::unclear ? try_take_with_care(tokens, out) : quick == answer::taken;
+    if (quick_grant quick; plain && avoid.empty()) {
+      if (auto const how = take_next_in_turn(want.tokens, quick); how != answer::unclear) {
+        out.from = quick.from;
+        out.in = want.in;
+        out.tokens = want.tokens;
+        out.counted = quick.counted;
+        out.taken = out.counted_since = quick.taken;
+        return how == answer::taken;
+      }
+    }
+    return try_take_with_care(want, out, avoid);
   }
 
+  enum class answer : std::uint8_t { taken, refused, unclear };
+  /// What a grant says besides what was asked for, if it was that simple.
+  struct quick_grant {
+    slot_type* from = nullptr;
+    std::uint8_t counted = 0;
+    tick taken = 0;
+  };
+
+  /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
+  /// or none is: in as few instructions as it takes. Unclear if it is not that simple; nothing has been taken then.
+  [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
+    if (!is_quiet()) [[unlikely]] {
+      return answer::unclear;
+    }
+    auto& wheel = turn_.mine();
+    auto* s = wheel.slot();
+    slot_type* next = nullptr;
+    if (s && (s->gate.load() & gate::parked) == 0) [[likely]] {
+      next = table_type::follower(*s);
+    } else {
+      auto const found = find_next(wheel);
+      if (!found.here) {
+        return answer::refused;
+      }
+      s = found.here;
+      next = found.next;
+    }
+    table_type::prefetch_after(*s);
+    std::uint64_t word = 0;
+    if (auto const how = table_.reserve_quickly(*s, tokens, word); how != table_type::attempt::taken) [[unlikely]] {
+      if (how != table_type::attempt::unclear) {
+        give_way(*s, tokens, how);
+      }
+      return answer::unclear;
+    }
+    if (next) [[likely]] {
+      wheel.turn_to(*next);
+    } else {
+      wheel.turn_to(s->index + 1);
+    }
+    out.from = s;
+    if ((word & gate::rated) != 0) [[unlikely]] {
+      auto const in_rates = count_in_rates(*s, tokens);
+      out.counted = in_rates.by;
+      out.taken = in_rates.at;
+      return in_rates.refused ? answer::unclear : answer::taken;
+    }
+    return answer::taken;
+  }
   /// When the first slot that rests until a known time comes back; `never` if there is none.
   [[nodiscard]] tick next_return() noexcept {
     auto const at = table_.next_return();
@@ -160,7 +213,7 @@ public:
 
   /// The request of a grant that was taken `unsent` leaves now.
   void mark_sent(grant& g) noexcept {
-    if (!g.what.unsent) {
+    if (!g.unsent) {
       return;
     }
     count_from_now(g);
@@ -173,28 +226,26 @@ public:
   BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
     auto const word = s.gate.load();
-    auto const simple = !g.from_lane && g.what.simple() && table_.is_simple(word) && !charges_expected_.load() &&
-                        g.in->cool_until.load() == 0;
+    auto const simple = g.is_simple() && table_.is_simple(word) && !charges_expected_.load() &&
+                        g.in->cool_until.load() == 0 && expense::fits(actual);
     if (!simple) [[unlikely]] {
       settle_with_care(g, actual);
       return;
     }
-    auto at = recent();
-    auto const near = (word & gate::rated) != 0 ? table_.charge(s, g.what, actual, g.counted_since, at)
-                                                : table_.charge_tokens(s, actual);
+    auto const near = (word & gate::rated) != 0 ? charge_rated(g, actual) : table_.charge_tokens(s, actual);
     if (near) [[unlikely]] {
       note(event_kind::near_limit, g);
     }
     note_spending(s);
-    if (!table_.end_quietly(s, g.what)) [[unlikely]] {
+    if (!table_.end_quietly(s, g.tokens)) [[unlikely]] {
       finish_with_care(g);
     } // from here on the pool may be gone
   }
 
   void refund(grant& g) noexcept {
-    table_.give_back(*g.from, g.what, g.counted_since);
-    if (g.from_lane) {
-      lane_slots(g).give_back(*g.from_lane, g.what_of_lane(), g.counted_since);
+    table_.give_back(*g.from, g.what(), g.counted_since);
+    if (g.in_lane) {
+      lane_slots(g).give_back(slot_in_lane(g), g.what_of_lane(), g.counted_since);
     }
     if (waiting_.load() != 0) {
       changed_.store(true); // rates have got units back: what is wanted of them may be there sooner
@@ -207,9 +258,9 @@ public:
     auto& s = *g.from;
     count_from_now(g);
     lazy_now at{clock()};
-    table_.charge(s, g.what, 0, g.counted_since, at);
-    if (g.from_lane) {
-      lane_slots(g).charge(*g.from_lane, g.what_of_lane(), 0, g.counted_since, at);
+    table_.charge(s, g.what(), 0, g.counted_since, at);
+    if (g.in_lane) {
+      lane_slots(g).charge(slot_in_lane(g), g.what_of_lane(), 0, g.counted_since, at);
     }
     if (what.what() != kind::rejected && what.what() != kind::too_large) {
       s.failures.fetch_add(1);
@@ -333,6 +384,7 @@ private:
     [[nodiscard]] bool in_vain(tick deadline) const noexcept { return hope() == never || hope() > deadline; }
   };
 
+  [[nodiscard]] tick recent_tick() const noexcept { return system_time_ ? recent_now() : now(); }
   [[nodiscard]] lazy_now recent() const noexcept { return system_time_ ? lazy_now{} : lazy_now{clock()}; }
 
   [[nodiscard]] static bool bars(slot_type const& s, capability_set needs) noexcept {
@@ -355,7 +407,9 @@ protected:
   [[nodiscard]] static lane_table* table_of(lane const& l) noexcept {
     return l.table.load(); // pairs with lanes::table_of()
   }
+  // of a grant in a lane that has a table
   [[nodiscard]] static table_type& lane_slots(grant const& g) noexcept { return table_of(*g.in)->slots; }
+  [[nodiscard]] static slot_type& slot_in_lane(grant const& g) noexcept { return lane_slots(g)[g.from->index]; }
 
   void run_due(table_type& t, lazy_now& now, bool& disturbed) noexcept {
     if (auto const due = t.next_return(); due != never && due <= now()) {
@@ -390,90 +444,41 @@ protected:
 
   [[nodiscard]] bool take_from(slot_type& s, lane_table* lane, demand const& want, grant& out, lazy_now& now,
                                on_refusal refused, bool& disturbed, bool& contended) noexcept {
-    out.what = {.tokens = want.tokens, .unsent = want.unsent};
-    while (!table_.reserve(s, out.what, now, disturbed, contended)) {
+    claim what{.tokens = want.tokens, .unsent = want.unsent};
+    while (!table_.reserve(s, what, now, disturbed, contended)) {
       disturbed = true;
       if (table_.refuse(s, refused, now)) {
         retire_if_unused(s);
         return false;
       }
     }
-    out.from_lane = nullptr;
+    out.in_lane = false;
     if (lane) [[unlikely]] {
       auto& in_lane = lane->slots[s.index];
       claim in_that{.tokens = want.tokens, .unsent = want.unsent};
       while (!lane->slots.reserve(in_lane, in_that, now, disturbed, contended)) {
         disturbed = true;
         if (lane->slots.refuse(in_lane, refused, now)) {
-          out.counted_since = now();
-          table_.give_back(s, out.what, out.counted_since);
-          table_.undo(s, out.what, now);
+          table_.give_back(s, what, now());
+          table_.undo(s, what, now);
           retire_if_unused(s);
           return false;
         }
       }
-      out.from_lane = &in_lane;
-      out.counted_in_lane = in_that.counted;
-      out.probes_lane = in_that.probe;
+      out.set_lane(in_that);
     }
+    out.set(what);
     out.from = &s;
     out.in = want.in;
     // a slot on probation or with rates wants to know when; the others need no clock
-    auto const timed = out.what.counted != 0 || out.what.probe || lane;
+    auto const timed = out.counted != 0 || out.probe || lane;
     out.taken = timed ? now() : 0;
     out.counted_since = out.taken;
     return true;
   }
 
 private:
-  enum class answer : std::uint8_t { taken, refused, unclear };
-
-  /// Nobody waits, nothing is due, and the next slot in turn is free, or none is: in as few instructions as it takes.
-  /// Unclear if it is not that simple; nothing has been taken then.
-  [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, grant& out) noexcept {
-    if (waiting_.load() != 0 || lanes_.unnamed().cool_until.load() != 0 || strategy_.load() != strategy::round_robin)
-        [[unlikely]] {
-      return answer::unclear;
-    }
-    if (auto const due = table_.next_return(); due != never && due <= (system_time_ ? recent_now() : now()))
-        [[unlikely]] {
-      return answer::unclear;
-    }
-    auto& wheel = turn_.mine();
-    auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
-    if (i == candidates::none) [[unlikely]] {
-      return answer::refused;
-    }
-    auto& s = table_[i];
-    table_.prefetch_after(i, (wheel.at.load() & 63) == 0);
-    out.what.tokens = tokens;
-    auto now = recent();
-    bool disturbed = false;
-    bool contended = false;
-    auto const taken = table_.reserve_if_simple(s, out.what, now, disturbed, contended);
-    auto const next = contended ? turn_.elsewhere(i, table_.size()) : i + 1;
-    if (taken || contended) [[likely]] {
-      wheel.at.store(next, std::memory_order_relaxed); // a hint, see rotor::wheel
-    }
-    if (disturbed) [[unlikely]] {
-      after_disturbance(s);
-    }
-    if (!taken) [[unlikely]] {
-      return answer::unclear;
-    }
-    out.from = &s;
-    out.in = &lanes_.unnamed();
-    out.taken = out.what.counted != 0 ? now() : 0;
-    out.counted_since = out.taken;
-    return answer::taken;
-  }
-
-  [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(std::int64_t tokens, grant& out) {
-    demand want;
-    want.tokens = tokens;
-    want.in = &lanes_.unnamed();
-    return try_take_with_care(want, out, {});
-  }
+  /// The same where `take_next_in_turn` finds it unclear.
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(demand const& want, grant& out,
                                                        std::span<std::uint32_t const> avoid) {
     if (waiting_.load() != 0) {
@@ -489,8 +494,68 @@ private:
     return served;
   }
 
+  /// Nobody waits, nobody rests from an overload, nothing is due, and the keys take turns.
+  [[nodiscard]] BOOST_FORCEINLINE bool is_quiet() noexcept {
+    if (waiting_.load() != 0 || lanes_.unnamed().cool_until.load() != 0 || strategy_.load() != strategy::round_robin)
+        [[unlikely]] {
+      return false;
+    }
+    auto const due = table_.next_return();
+    return due == never || !is_over(due);
+  }
+  [[nodiscard]] BOOST_NOINLINE bool is_over(tick t) const noexcept { return t <= recent_tick(); }
+
+  struct turn_found {
+    slot_type* here;
+    slot_type* next; ///< the one after it, if it looks as if it could be taken then
+  };
+  [[nodiscard]] BOOST_NOINLINE turn_found find_next(rotor::wheel const& wheel) noexcept {
+    auto const at = wheel.at();
+    auto const i = turn_.next_in_turn(at, table_.ready(), table_.size());
+    if (i == candidates::none) [[unlikely]] {
+      return {};
+    }
+    auto& s = table_[i];
+    if (at % table_type::block == 0) [[unlikely]] {
+      table_type::prefetch_first_after(s);
+    }
+    auto* const next = table_type::follower(s);
+    return {&s, next && table_.ready().test(i + 1) ? next : nullptr};
+  }
+
+  /// Others were at the slot whose turn it is.
+  BOOST_NOINLINE void give_way(slot_type& s, std::int64_t tokens, table_type::attempt how) noexcept {
+    if (how == table_type::attempt::overdrawn) {
+      auto now = recent();
+      table_.undo(s, {.tokens = tokens}, now);
+      after_disturbance(s);
+    } else {
+      turn_.mine().turn_to(rotor::elsewhere(s.index, table_.size()));
+    }
+  }
+
+  struct counted_grant {
+    tick at;
+    std::uint8_t by; ///< see `claim`
+    bool refused;
+  };
+  /// What was taken counts in the rates, or is given back. Units are out of sight while they leave a window, and
+  /// between two of its words.
+  [[nodiscard]] BOOST_NOINLINE counted_grant count_in_rates(slot_type& s, std::int64_t tokens) noexcept {
+    table_type::prefetch_rates_after(s);
+    auto const at = recent_tick();
+    claim what{.tokens = tokens};
+    auto const counted = table_.take_rates(s, what, at);
+    if (!counted) {
+      auto now = recent();
+      table_.undo(s, what, now);
+    }
+    after_disturbance(s);
+    return {what.counted != 0 ? at : 0, what.counted, !counted};
+  }
+
   /// Capacity was out of sight for a moment: others may have been refused because of it.
-  BOOST_NOINLINE void after_disturbance(slot_type& s) noexcept {
+  void after_disturbance(slot_type& s) noexcept {
     retire_if_unused(s);
     if (waiting_.load() != 0) {
       changed_.store(true);
@@ -818,31 +883,38 @@ private:
 
   /// A request that ends without a mark was sent now at the latest. Waiters are not told before it is charged.
   void count_from_now(grant& g) noexcept {
-    if (!g.what.unsent) {
+    if (!g.unsent) {
       return;
     }
     g.counted_since = now();
-    g.what.unsent = false;
-    start(*g.from, table_, g.what, g.counted_since);
-    if (g.from_lane) {
-      start(*g.from_lane, lane_slots(g), g.what_of_lane(), g.counted_since);
+    g.unsent = false;
+    start(*g.from, table_, g.what(), g.counted_since);
+    if (g.in_lane) {
+      start(slot_in_lane(g), lane_slots(g), g.what_of_lane(), g.counted_since);
     }
   }
 
+  [[nodiscard]] BOOST_NOINLINE bool charge_rated(grant& g, std::int64_t actual) noexcept {
+    auto at = recent();
+    return table_.charge(*g.from, g.what(), actual, g.counted_since, at);
+  }
+
   BOOST_NOINLINE void settle_with_care(grant& g, std::int64_t actual) noexcept {
+    constexpr auto most_tokens = std::int64_t{1} << 50; // far beyond what any request costs
+    actual = std::clamp<std::int64_t>(actual, 0, most_tokens);
     auto& s = *g.from;
     count_from_now(g);
     lazy_now at{clock()};
-    auto const near = table_.charge(s, g.what, actual, g.counted_since, at);
+    auto const near = table_.charge(s, g.what(), actual, g.counted_since, at);
     auto succeeded = succeed(s, table_, g.taken);
-    if (g.from_lane) {
-      lane_slots(g).charge(*g.from_lane, g.what_of_lane(), actual, g.counted_since, at);
-      succeeded = succeed(*g.from_lane, lane_slots(g), g.taken) || succeeded;
+    if (g.in_lane) {
+      lane_slots(g).charge(slot_in_lane(g), g.what_of_lane(), actual, g.counted_since, at);
+      succeeded = succeed(slot_in_lane(g), lane_slots(g), g.taken) || succeeded;
     }
     end_overload(*g.in);
     note_spending(s);
-    if (g.from_lane) {
-      note_spending(*g.from_lane);
+    if (g.in_lane) {
+      note_spending(slot_in_lane(g));
     }
     if (charges_expected_.load()) {
       charged();
@@ -857,7 +929,7 @@ private:
   }
 
   BOOST_FORCEINLINE void finish(grant& g) noexcept {
-    if (g.from_lane || !table_.end_quietly(*g.from, g.what)) [[unlikely]] {
+    if (g.in_lane || g.probe || !table_.end_quietly(*g.from, g.tokens)) [[unlikely]] {
       finish_with_care(g);
     } // from here on the pool may be gone
   }
@@ -865,11 +937,11 @@ private:
   BOOST_NOINLINE void finish_with_care(grant& g) noexcept {
     auto& s = *g.from;
     hold();
-    if (g.from_lane) {
-      free(*g.from_lane, lane_slots(g), g.what_of_lane());
+    if (g.in_lane) {
+      free(slot_in_lane(g), lane_slots(g), g.what_of_lane());
       changed_.store(true); // the head may no longer wait for its lane, but for the account
     }
-    auto const word = table_.end_lease(s, g.what);
+    auto const word = table_.end_lease(s, g.what());
     if ((word & gate::closed) != 0) {
       let_go(); // in the name of the lease
     } else {

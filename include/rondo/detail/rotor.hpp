@@ -50,10 +50,31 @@ struct candidates {
 /// Any thread. Threads that turned one wheel would pass its cache line to and fro on every pick, so there are several;
 /// when two of them meet at one slot, one goes away, or they would march in step from then on.
 class rotor {
+  using slot_type = slot<std::atomic>;
+
 public:
-  /// Where the next pick starts to look: a hint, on which nobody relies. It is stored relaxed, and pairs with nothing.
-  struct alignas(64) wheel {
-    std::atomic<std::uint32_t> at{0};
+  /// Where the next pick starts to look: a hint, on which nobody relies.
+  class alignas(64) wheel {
+  public:
+    /// The slot itself, if it was at hand when the wheel was turned; else null.
+    [[nodiscard]] BOOST_FORCEINLINE slot_type* slot() const noexcept { return slot_.load(); } // pairs with turn_to()
+    [[nodiscard]] std::uint32_t at() const noexcept {
+      auto const* const s = slot();
+      return s ? s->index : at_.load();
+    }
+
+    /// \param s what is to be tried next
+    BOOST_FORCEINLINE void turn_to(slot_type& s) noexcept {
+      slot_.store(&s, std::memory_order_release); // pairs with slot()
+    }
+    void turn_to(std::uint32_t at) noexcept {
+      at_.store(at, std::memory_order_relaxed); // pairs with nothing: an old one is as good
+      slot_.store(nullptr, std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<slot_type*> slot_{nullptr};
+    std::atomic<std::uint32_t> at_{0};
   };
   /// The wheel of this thread under `strategy::round_robin`.
   [[nodiscard]] BOOST_FORCEINLINE wheel& mine() noexcept { return wheels_[my_number()]; }
@@ -93,9 +114,8 @@ public:
 
   /// The next candidate, wherever the wheel stands; `none` if there is none at all. Threads rotate through blocks of 64
   /// slots, and take one block after the other from all: so each slot has its turn, and seldom two threads at once.
-  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready,
+  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(std::uint32_t at, ready_index<> const& ready,
                                                              std::uint32_t slots) noexcept {
-    auto const at = w.at.load();
     auto const i = at % block != 0 ? ready.next_near(at) : candidates::none;
     return i != candidates::none ? i : first_of_next_block(ready, slots);
   }
@@ -108,8 +128,6 @@ public:
   }
 
 private:
-  using slot_type = slot<std::atomic>;
-
   /// Threads are numbered as they come, so that a few of them never share a wheel.
   [[nodiscard]] BOOST_FORCEINLINE static std::uint32_t my_number() noexcept {
     static constinit thread_local std::uint32_t number = wheels;
@@ -139,7 +157,7 @@ private:
 
   /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
   template <class Take> static bool walk(wheel& w, candidates const& from, std::uint32_t step, Take& take) noexcept {
-    auto const start = w.at.load();
+    auto const start = w.at();
     for (auto i = from.next(start); i != candidates::none; i = from.next(i + 1)) {
       if (take_and_turn(w, start, i, step, from, take)) {
         return true;
@@ -165,7 +183,7 @@ private:
       next = elsewhere(i, from.accounts.size());
     }
     if (next != start) {
-      w.at.store(next, std::memory_order_relaxed);
+      w.turn_to(next);
     }
     return true;
   }
@@ -179,7 +197,7 @@ private:
     std::array<candidate, most_compared> seen;
     std::size_t count = 0;
     auto& w = mine();
-    auto const start = w.at.load();
+    auto const start = w.at();
     auto const compare = [&](std::uint32_t first, std::uint32_t end) {
       for (auto i = from.next(first); i < end && count < most_compared; i = from.next(i + 1)) {
         seen[count++] = {score(from.accounts[i]), i};
@@ -192,7 +210,7 @@ private:
       auto const best = std::min_element(seen.begin(), seen.begin() + static_cast<std::ptrdiff_t>(count),
                                          [](auto const& a, auto const& b) { return a.score < b.score; });
       if (bool contended = false; take(best->index, contended)) {
-        w.at.store(best->index + 1, std::memory_order_relaxed);
+        w.turn_to(best->index + 1);
         return true;
       }
       std::copy(best + 1, seen.begin() + static_cast<std::ptrdiff_t>(count), best);
@@ -233,13 +251,13 @@ private:
       }
     }
     wheel first;
-    first.at.store(bucket_of(mixed(affinity + choices), size));
+    first.turn_to(bucket_of(mixed(affinity + choices), size));
     return walk(first, from, 0, take);
   }
 
   static constexpr std::size_t most_compared = 32;
   static constexpr std::uint32_t wheels = 16;
-  static constexpr std::uint32_t block = 64; ///< a word of the ready index
+  static constexpr std::uint32_t block = slot_table<std::atomic>::block;
 
   std::array<wheel, wheels> wheels_;
   alignas(64) std::atomic<std::uint32_t> next_block_{0};

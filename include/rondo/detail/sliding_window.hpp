@@ -35,7 +35,7 @@ struct units_in_use {
 /// another period at worst.
 ///
 /// All functions: any thread.
-template <template <class> class Atomic = std::atomic> class alignas(64) sliding_window {
+template <template <class> class Atomic = std::atomic> class sliding_window {
 public:
   /// `limit` 0 = no limit: units are counted, so that a later limit knows of them.
   sliding_window(std::uint32_t limit, tick period) noexcept : limit_{limit}, part_{period / parts} {}
@@ -44,13 +44,9 @@ public:
   void set_limit(std::uint32_t limit) noexcept { limit_.store(limit); }
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
-  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) noexcept {
-    auto const part = part_at(now);
-    if (epoch_of(current_.load()) < part) [[unlikely]] {
-      begin(part);
-    }
-    if (auto const last = expired_at(now, part); last > epoch_of(older_.load())) [[unlikely]] {
-      expire(last);
+  [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::uint32_t n, tick now, bool later) noexcept {
+    if (now >= settled_until_.load()) [[unlikely]] {
+      catch_up(now);
     }
     return later ? take_later(n) : take(n);
   }
@@ -64,24 +60,26 @@ public:
   /// Counts units that were used without having been granted; the window may stand above its limit afterwards.
   void force(std::uint32_t n, tick now) noexcept {
     begin(part_at(now));
-    auto current = current_.load();
-    while (!current_.compare_exchange_weak(current, current + std::min(n, ~count_of(current)))) {
-    }
+    count(n);
   }
 
   /// Gives back units that count from `since`; those that have left the window already are not given back twice.
-  void give_back(std::uint32_t n, tick since) noexcept { give_back_to(part_at(since), n); }
+  void give_back(std::uint32_t n, tick since) noexcept {
+    auto current = current_.load();
+    auto const into_part = static_cast<std::uint64_t>(since - began_at(epoch_of(current))); // huge if before
+    if (into_part < static_cast<std::uint64_t>(part_) &&
+        current_.compare_exchange_strong(current, current - std::min(n, count_of(current)))) [[likely]] {
+      return; // most requests end in the part in which they began
+    }
+    give_back_to(part_at(since), n);
+  }
 
   /// Gives back units that were taken with `later` and never started.
   void give_back_unstarted(std::uint32_t n) noexcept { shrink(n, 0); }
 
   /// Units in the window at `now`.
   [[nodiscard]] units_in_use used(tick now) noexcept {
-    auto const part = part_at(now);
-    begin(part);
-    if (auto const last = expired_at(now, part); last > epoch_of(older_.load())) {
-      expire(last);
-    }
+    catch_up(now);
     units_in_use out{count_of(current_.load()), count_of(older_.load())};
     for (auto const& over : ring_) { // what is in the sum and in no part has not started
       auto const n = std::min(count_of(over.load()), out.unstarted);
@@ -158,38 +156,49 @@ private:
   [[nodiscard]] tick guard() const noexcept { return std::min<tick>(part_ * parts / 100, one_second); }
   /// The newest part that has left the window at `t`, which is in `part`: the guard is shorter than a part.
   [[nodiscard]] std::uint32_t expired_at(tick t, std::uint32_t part) const noexcept {
-    auto const began = (tick{part} - 32) * part_;
-    return part - (t - began >= guard() ? parts + 1 : parts + 2);
+    return part - (t - began_at(part) >= guard() ? parts + 1 : parts + 2);
   }
+  [[nodiscard]] tick began_at(std::uint32_t part) const noexcept { return (tick{part} - 32) * part_; }
   [[nodiscard]] tick leaves_at(std::uint32_t part) const noexcept {
     return (tick{part} - 32 + parts + 1) * part_ + guard();
   }
 
   /// Units in the window above `most`, when the part that goes on has `current`.
-  [[nodiscard]] bool exceeds(std::uint32_t most, std::uint64_t current, std::uint32_t more) const noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE bool exceeds(std::uint32_t most, std::uint64_t current,
+                                               std::uint32_t more) const noexcept {
     return most != 0 && std::uint64_t{count_of(older_.load())} + count_of(current) + more > most;
   }
 
-  [[nodiscard]] bool take(std::uint32_t n) noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE bool take(std::uint32_t n) noexcept {
     auto const most = limit();
+    if (most == 0) [[unlikely]] {
+      count(n);
+      return true;
+    }
     auto current = current_.load();
     for (;;) {
-      if (exceeds(most, current, n)) {
+      if (exceeds(most, current, n)) [[unlikely]] {
         return false;
       }
-      auto const taken = std::min(n, ~count_of(current)); // without a limit: counted as far as there is room
-      if (!current_.compare_exchange_weak(current, current + taken)) {
+      if (!current_.compare_exchange_weak(current, current + n)) [[unlikely]] {
         continue;
       }
-      if (!exceeds(most, current, taken)) [[likely]] {
+      if (!exceeds(most, current, n)) [[likely]] {
         return true;
       }
-      give_back_to(epoch_of(current), taken); // somebody took for later in the same moment
+      give_back_to(epoch_of(current), n); // somebody took for later in the same moment
       current = current_.load();
     }
   }
 
-  [[nodiscard]] bool take_later(std::uint32_t n) noexcept {
+  /// As far as there is room.
+  BOOST_NOINLINE void count(std::uint32_t n) noexcept {
+    auto current = current_.load();
+    while (!current_.compare_exchange_weak(current, current + std::min(n, ~count_of(current)))) {
+    }
+  }
+
+  [[nodiscard]] BOOST_NOINLINE bool take_later(std::uint32_t n) noexcept {
     auto const most = limit();
     for (;;) {
       if (exceeds(most, current_.load(), n)) {
@@ -201,6 +210,19 @@ private:
       }
       shrink(taken, 0);
     }
+  }
+
+  /// Begins the part of this moment, lets those that are over leave the window, and notes until when nothing of that is
+  /// to be done again: the next part begins then, or the guard of one that is over ends. A time that was noted late, by
+  /// a thread that was held up, is an earlier one.
+  BOOST_NOINLINE void catch_up(tick now) noexcept {
+    auto const part = part_at(now);
+    begin(part); // before it is noted
+    if (auto const last = expired_at(now, part); last > epoch_of(older_.load())) {
+      expire(last);
+    }
+    auto const guard_ends = began_at(part) + guard();
+    settled_until_.store(now < guard_ends ? guard_ends : began_at(part + 1));
   }
 
   /// Makes `part` the one that goes on, unless a later one does.
@@ -301,9 +323,10 @@ private:
     } while (next != older && !older_.compare_exchange_weak(older, next));
   }
 
-  // three cache lines, of which most grants touch the first
+  // most grants touch nothing but what stands before the ring
   Atomic<std::uint64_t> current_{0};
   Atomic<std::uint64_t> older_{0};
+  Atomic<tick> settled_until_{0}; ///< see `catch_up`; never later than the end of the part that goes on
   Atomic<std::uint32_t> limit_;
   tick part_;
   std::array<Atomic<std::uint64_t>, ring> ring_{};

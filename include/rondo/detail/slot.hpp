@@ -31,7 +31,7 @@ public:
   // see sliding_window
 
   [[nodiscard]] std::uint32_t limit() const noexcept { return units_->limit(); }
-  [[nodiscard]] bool try_take(std::uint32_t n, tick now, bool later) const noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::uint32_t n, tick now, bool later) const noexcept {
     return units_->try_take(n, time_at(now), later);
   }
   void start(std::uint32_t n, tick now) const noexcept { units_->start(n, time_at(now)); }
@@ -102,6 +102,15 @@ public:
 
   [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept { return of(counters_[k].load(), k); }
 
+  template <class Function> BOOST_FORCEINLINE void for_each(Function&& f) const noexcept {
+    for (auto const& c : counters_) {
+      if (auto const* const known = c.load()) {
+        f(*known);
+      }
+    }
+  }
+
+  static constexpr std::array<kind, 2> of_tokens{tokens_per_minute, tokens_per_day};
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
     return k == tokens_per_minute || k == tokens_per_day;
   }
@@ -109,15 +118,15 @@ public:
 private:
   /// A window and the days that it goes by, for good: their times have nothing to do with those of a window that
   /// slides.
-  struct counter {
+  struct alignas(64) counter {
     counter(std::uint32_t limit, tick period, renewal const& how, clock_source const& clock) : units{limit, period} {
       if (how != renewal{}) {
         days = std::make_unique<day_calendar<Atomic>>(how, clock);
       }
     }
 
-    sliding_window<Atomic> units;
     std::unique_ptr<day_calendar<Atomic>> days; ///< null: it slides
+    sliding_window<Atomic> units;
   };
 
   [[nodiscard]] static constexpr bool counts_days(std::size_t k) noexcept { return k >= requests_per_day; }
@@ -191,6 +200,10 @@ inline constexpr unsigned request_at = 40;           ///< bits 0-39: tokens; bit
 inline constexpr std::uint64_t request = std::uint64_t{1} << request_at;
 inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
 
+/// Not negative, and not too large for the word.
+[[nodiscard]] constexpr bool fits(std::int64_t tokens) noexcept {
+  return static_cast<std::uint64_t>(tokens) < static_cast<std::uint64_t>(most_tokens);
+}
 [[nodiscard]] constexpr std::int64_t tokens(std::uint64_t word) noexcept {
   return static_cast<std::int64_t>(word & (request - 1));
 }
@@ -225,6 +238,7 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint32_t> cap{gate::lease_mask}; ///< most leases at once
   Atomic<std::uint32_t> barred{0};             ///< capabilities that none of its usable keys has
   std::uint32_t index = 0;
+  Atomic<bool> followed{false}; ///< the next slot of its turn stands right behind it, see slot_table::block
 
   alignas(64) Atomic<std::int64_t> quota{0}; ///< 0 = none
   Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while the quota is being given back

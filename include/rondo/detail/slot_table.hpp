@@ -20,6 +20,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace rondo::detail {
 
@@ -29,9 +30,6 @@ struct claim {
   std::uint8_t counted = 0; ///< the rates that counted it: one that was added later must not give it back
   bool unsent = false;      ///< rates count from `slot_table::start`, not from the acquire
   bool probe = false;       ///< it is the one request of a probation
-
-  /// Nothing special is to be done when its request ends well.
-  [[nodiscard]] bool simple() const noexcept { return (unsigned{unsent} | unsigned{probe}) == 0; }
 };
 
 /// When a slot can serve.
@@ -71,6 +69,10 @@ template <template <class> class Atomic = std::atomic> class slot_table {
 public:
   using slot_type = slot<Atomic>;
   using rates_type = slot_rates<Atomic>;
+  using slots_type = stable_array<slot_type, Atomic>;
+
+  /// So many slots, a word of the ready index, are gone through by one thread at a time as far as possible.
+  static constexpr std::uint32_t block = 64;
 
   explicit slot_table(clock_source const& clock = system_clocks()) noexcept : clock_{&clock} {}
 
@@ -83,23 +85,42 @@ public:
     returns_.reserve(std::size_t{index} + 1);
     slots_[index].index = index;
     size_.store(index + 1, std::memory_order_release); // pairs with size()
+    if (index % block != 0 && slots_type::are_neighbours(index - 1, index)) {
+      slots_[index - 1].followed.store(true, std::memory_order_release); // pairs with follower()
+    }
     return slots_[index];
   }
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_.load(); }
   [[nodiscard]] BOOST_FORCEINLINE slot_type& operator[](std::uint32_t index) const noexcept { return slots_[index]; }
-  /// Has the lines of slots fetched that will be wanted soon, in time even if another processor has them: those after a
-  /// first one of 64, up to the last of the 64; what follows may be another thread's.
-  BOOST_FORCEINLINE void prefetch_after(std::uint32_t index, bool first) const noexcept {
-    constexpr std::uint32_t distance = 8;
-    auto const* const s = &slots_[index];
-    if (first) [[unlikely]] {
-      for (std::uint32_t n = 1; n < distance; ++n) {
-        prefetch(s + n);
-      }
+  /// The next slot of the same block, where it is found without a search; else null.
+  [[nodiscard]] BOOST_FORCEINLINE static slot_type* follower(slot_type& s) noexcept {
+    return s.followed.load() ? &s + 1 : nullptr;
+  }
+  /// Has the lines of slots fetched that will be wanted soon, in time even if another processor has them: at most to
+  /// the end of the block; what follows may be another thread's. The first time in a block, those before them too.
+  BOOST_FORCEINLINE static void prefetch_after(slot_type const& s) noexcept {
+    if (s.index % block < block - distance) {
+      prefetch(&s + distance);
     }
-    if ((index & 63) < 64 - distance) {
-      prefetch(s + distance);
+  }
+  static void prefetch_first_after(slot_type const& s) noexcept {
+    for (std::uint32_t n = 1; n < distance; ++n) {
+      prefetch(&s + n);
+    }
+  }
+  /// The same for the windows of the slot that follows one with rates, and for what leads to those behind it.
+  BOOST_FORCEINLINE static void prefetch_rates_after(slot_type& s) noexcept {
+    prefetch(&(&s + distance)->rates);
+    auto* const next = follower(s);
+    if (!next) {
+      return;
+    }
+    if (auto const* const rates = next->rates.load()) {
+      rates->for_each([](auto const& window) { prefetch(&window); });
+    }
+    if (auto const* const second = follower(*next)) {
+      prefetch(second->rates.load());
     }
   }
   /// The slots that are worth a try.
@@ -147,42 +168,57 @@ public:
         undo(s, c, now);
         return false;
       }
-      if ((s.gate.load() & gate::parked) != 0) {
-        reconsider(s, now());
-      }
     }
     return true;
   }
 
-  /// The same for a slot about which there is nothing special, in as few instructions as it takes. Another thread at
-  /// the slot is reason enough to refuse.
+  /// How a quick attempt went.
+  enum class attempt : std::uint8_t {
+    taken,
+    unclear,   ///< `reserve` would know; nothing was taken, as in the one that follows
+    contended, ///< another thread was at the slot in the same moment
+    overdrawn, ///< what others spent meanwhile is missing now; `undo` must be called
+  };
+
+  /// The same but for the rates, for a slot that neither rests nor has rested, in as few instructions as it takes.
   ///
   /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
   /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
-  [[nodiscard]] BOOST_FORCEINLINE bool reserve_if_simple(slot_type& s, claim& c, lazy_now& now, bool& disturbed,
-                                                         bool& contended) noexcept {
-    auto word = s.gate.load();
-    auto const tokens = c.tokens;
+  ///
+  /// \param word the gate word as it was
+  [[nodiscard]] BOOST_FORCEINLINE attempt reserve_quickly(slot_type& s, std::int64_t tokens,
+                                                          std::uint64_t& word) const noexcept {
+    constexpr auto special = gate::off | gate::parked | gate::probation;
+    word = s.gate.load();
+    auto const due = (word & gate::renewed) != 0 && reset_is_over(s);
+    if (due || (word & special) != 0 || s.cool_until.load() != 0 || tokens < 0 || full(s, word, tokens)) [[unlikely]] {
+      return attempt::unclear;
+    }
     auto const next = word + gate::lease_of(tokens);
     auto const metered = (word & gate::metered) != 0;
-    auto const rated = (word & gate::rated) != 0;
-    constexpr auto special = gate::off | gate::parked | gate::probation;
-    if ((word & special) != 0 || s.cool_until.load() != 0 || full(s, word, tokens) ||
-        (metered && (s.room(word) < std::max<std::int64_t>(tokens, 1) || reset_is_due(s, word)))) [[unlikely]] {
+    if (metered && s.room(word) < std::max<std::int64_t>(tokens, 1)) [[unlikely]] {
+      return attempt::unclear;
+    }
+    if (auto seen = word; !s.gate.compare_exchange_strong(seen, next)) [[unlikely]] {
+      return attempt::contended;
+    }
+    return metered && s.room(next) < 0 ? attempt::overdrawn : attempt::taken;
+  }
+  /// Counts in the rates what was taken, and notes in `c` which did. False if one of them refuses: then none of them
+  /// has, and `undo` must be called.
+  [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
+    auto const& rates = *s.rates.load();
+    auto taken = c;
+    auto const all = [&]<std::size_t... k>(std::index_sequence<k...>) {
+      return (take_rate<k>(rates, taken, now) && ...);
+    }(std::make_index_sequence<rates_type::kinds>{});
+    if (!all) [[unlikely]] {
+      give_back(s, taken, now);
       return false;
     }
-    if (!s.gate.compare_exchange_strong(word, next)) [[unlikely]] {
-      contended = true;
-      return false;
-    }
-    disturbed = rated; // as in reserve()
-    if ((metered && s.room(next) < 0) || (rated && !take_rates(s, c, now()))) [[unlikely]] {
-      undo(s, c, now);
-      disturbed = true;
-      return false;
-    }
-    if (rated && (s.gate.load() & gate::parked) != 0) [[unlikely]] {
-      reconsider(s, now());
+    c.counted = taken.counted;
+    if ((s.gate.load() & gate::parked) != 0) [[unlikely]] {
+      reconsider(s, now);
     }
     return true;
   }
@@ -211,11 +247,12 @@ public:
   bool charge(slot_type& s, claim const& c, std::int64_t actual, tick since, lazy_now& now) noexcept {
     auto const rest = c.tokens - actual;
     if (c.counted != 0 && rest > 0) {
-      for_each_counted(s, c, [&](auto const& window, std::size_t k) {
-        if (rates_type::counts_tokens(k)) {
-          window.give_back(units(rest, k), since);
+      auto const& rates = *s.rates.load();
+      for (auto const k : rates_type::of_tokens) {
+        if ((c.counted >> k & 1) != 0) {
+          rates[k].give_back(units(rest, k), since);
         }
-      });
+      }
     } else if (rest < 0 && (s.gate.load() & gate::rated) != 0) {
       for_each_rate(s, [&](auto const& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
@@ -242,7 +279,7 @@ public:
   }
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
-  void give_back(slot_type& s, claim const& c, tick since) noexcept {
+  BOOST_NOINLINE void give_back(slot_type& s, claim const& c, tick since) noexcept {
     for_each_counted(s, c, [&](auto const& window, std::size_t k) {
       if (c.unsent) {
         window.give_back_unstarted(units(c.tokens, k));
@@ -255,16 +292,13 @@ public:
   /// Frees the place of a lease and the tokens it has reserved, if that concerns nobody else. Everything else that it
   /// frees was freed before. Then the table is not touched again: the lease was what kept it alive. False if
   /// `end_lease` must be called.
-  [[nodiscard]] BOOST_FORCEINLINE bool end_quietly(slot_type& s, claim const& c) noexcept {
-    if (c.probe) [[unlikely]] {
-      return false;
-    }
+  [[nodiscard]] BOOST_FORCEINLINE static bool end_quietly(slot_type& s, std::int64_t tokens) noexcept {
     auto word = s.gate.load();
     do {
       if ((word & gate::attention) != 0) [[unlikely]] {
         return false;
       }
-    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(c.tokens)));
+    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(tokens)));
     return true;
   }
 
@@ -557,8 +591,9 @@ public:
 private:
   static constexpr std::uint64_t finished = std::uint64_t{1} << 32; ///< transitions that are over
   static constexpr std::uint64_t under_way = finished - 1;
+  static constexpr std::uint32_t distance = 8; ///< of a slot whose line is fetched from the one that is taken
 
-  BOOST_FORCEINLINE static void prefetch(slot_type const* s) noexcept { // past the last one it does no harm
+  BOOST_FORCEINLINE static void prefetch(void const* s) noexcept { // past the last one it does no harm
 #if defined(__GNUC__) && defined(__x86_64__)
     asm volatile("prefetchw %0" : : "m"(*reinterpret_cast<char const*>(s))); // to be written, unlike the built-in
 #elif defined(__GNUC__)
@@ -648,6 +683,20 @@ private:
     return static_cast<std::uint32_t>(std::min<std::int64_t>(tokens, std::numeric_limits<std::uint32_t>::max()));
   }
 
+  /// True if there is no such rate.
+  template <std::size_t K>
+  [[nodiscard]] BOOST_FORCEINLINE static bool take_rate(rates_type const& rates, claim& c, tick now) noexcept {
+    auto const window = rates[K];
+    if (!window) {
+      return true;
+    }
+    if (!window.try_take(units(c.tokens, K), now, c.unsent)) [[unlikely]] {
+      return false;
+    }
+    c.counted = static_cast<std::uint8_t>(c.counted | 1U << K);
+    return true;
+  }
+
   template <class Function> static void for_each_rate(slot_type& s, Function&& function) noexcept {
     if (auto* const rates = s.rates.load()) {
       for (std::size_t k = 0; k < rates_type::kinds; ++k) {
@@ -674,10 +723,7 @@ private:
   }
 
   /// What was left before a reset must not be spent after it.
-  [[nodiscard]] bool reset_is_due(slot_type const& s, std::uint64_t word) const noexcept {
-    if ((word & gate::renewed) == 0) [[likely]] {
-      return false;
-    }
+  [[nodiscard]] BOOST_NOINLINE bool reset_is_over(slot_type const& s) const noexcept {
     auto now = clock_ == &system_clocks() ? lazy_now{} : lazy_now{*clock_};
     return now() >= s.quota_reset.load();
   }
@@ -726,29 +772,6 @@ private:
     return near;
   }
 
-  [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
-    auto& rates = *s.rates.load();
-    for (std::size_t k = 0; k < rates_type::kinds; ++k) {
-      auto const window = rates[k];
-      if (!window) {
-        continue;
-      }
-      if (!window.try_take(units(c.tokens, k), now, c.unsent)) {
-        for_each_counted(s, c, [&](auto const& taken, std::size_t other) {
-          if (c.unsent) {
-            taken.give_back_unstarted(units(c.tokens, other));
-          } else {
-            taken.give_back(units(c.tokens, other), now);
-          }
-        });
-        c.counted = 0;
-        return false;
-      }
-      c.counted = static_cast<std::uint8_t>(c.counted | 1U << k);
-    }
-    return true;
-  }
-
   /// Gives back lease and tokens, and clears flags besides.
   std::uint64_t leave(slot_type& s, claim const& c, std::uint64_t cleared) noexcept {
     cleared |= c.probe ? gate::probing : 0;
@@ -778,7 +801,7 @@ private:
   }
 
   clock_source const* clock_;
-  stable_array<slot_type, Atomic> slots_;
+  slots_type slots_;
   ready_index<Atomic> ready_;
   ready_index<Atomic> pending_;
   return_queue<Atomic> returns_;

@@ -43,6 +43,11 @@ public:
     return *reinterpret_cast<T*>(start + (std::size_t{index} + first_chunk) * sizeof(T));
   }
 
+  /// Whether the element `b`, which comes after `a`, stands right behind it in memory.
+  [[nodiscard]] static constexpr bool are_neighbours(std::uint32_t a, std::uint32_t b) noexcept {
+    return a + 1 == b && chunk_of(a) == chunk_of(b);
+  }
+
 private:
   static constexpr std::uint32_t first_chunk = 8;
 

@@ -7,6 +7,7 @@
 #include <rondo/detail/tick.hpp>
 #include <rondo/error.hpp>
 
+#include <boost/config.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 
@@ -38,16 +39,34 @@ struct patient_demand {
 /// What a slot gave for a demand; must be handed to exactly one of settle, refund and report.
 struct grant {
   slot<std::atomic>* from = nullptr;
-  slot<std::atomic>* from_lane = nullptr; ///< null when the lane has no table of its own
   lane* in = nullptr;
-  claim what;
-  std::uint8_t counted_in_lane = 0; ///< what the claim of the lane's slot has other than `what`
+  std::int64_t tokens = 0;
+  // what was taken for them, see `claim`; of the account, and of its share of the lane
+  std::uint8_t counted = 0;
+  std::uint8_t counted_in_lane = 0;
+  bool unsent = false;
+  bool probe = false;
+  bool in_lane = false; ///< the lane has a table of its own
   bool probes_lane = false;
   bool counted_by_front = false; ///< the front's own
   tick taken = 0;                ///< 0 if no clock had to be read: then the slot was neither resting nor rated
   tick counted_since = 0;
 
-  [[nodiscard]] claim what_of_lane() const noexcept { return {what.tokens, counted_in_lane, what.unsent, probes_lane}; }
+  [[nodiscard]] claim what() const noexcept { return {tokens, counted, unsent, probe}; }
+  [[nodiscard]] claim what_of_lane() const noexcept { return {tokens, counted_in_lane, unsent, probes_lane}; }
+  void set(claim const& c) noexcept {
+    tokens = c.tokens;
+    counted = c.counted;
+    unsent = c.unsent;
+    probe = c.probe;
+  }
+  void set_lane(claim const& c) noexcept {
+    in_lane = true;
+    counted_in_lane = c.counted;
+    probes_lane = c.probe;
+  }
+  /// Nothing special is to be done when its request ends well.
+  [[nodiscard]] BOOST_FORCEINLINE bool is_simple() const noexcept { return !unsent && !probe && !in_lane; }
 };
 
 /// A parked request. The line refers to it until `complete` is called or `pool_core::cancel` returned true.

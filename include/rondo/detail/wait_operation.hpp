@@ -39,13 +39,6 @@ public:
     fill(ring, want.needs, want.affinity, out);
     return true;
   }
-  [[nodiscard]] BOOST_FORCEINLINE static bool try_take(key_ring& ring, std::int64_t tokens, lease& out) {
-    if (tokens < 0 || !ring.try_take(tokens, out.grant_)) [[unlikely]] {
-      return false;
-    }
-    fill(ring, {}, 0, out);
-    return true;
-  }
   [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
     lease out;
     out.grant_ = g;
@@ -59,10 +52,11 @@ public:
   }
 
 private:
-  BOOST_FORCEINLINE static void fill(key_ring& ring, capability_set needs, std::uint64_t affinity,
-                                     lease& out) noexcept {
-    out.key_ = &ring.choose(out.grant_, needs, affinity, out.grant_.counted_by_front);
+  static void fill(key_ring& ring, capability_set needs, std::uint64_t affinity, lease& out) noexcept {
+    auto const chosen = ring.choose(*out.grant_.from, needs, affinity);
     out.ring_ = &ring;
+    out.key_ = &chosen.key;
+    out.grant_.counted_by_front = chosen.counts_requests;
   }
 };
 
@@ -76,13 +70,11 @@ public:
     alignas(void*) std::byte bytes[30 * sizeof(void*)];
   };
 
-  acquisition() noexcept = default;
   explicit acquisition(patient_demand const& wanted) noexcept : state_{wanted} {}
   /// Only before anything was tried.
   acquisition(acquisition const& other) noexcept : state_{other.wanted()} {}
   acquisition& operator=(acquisition const&) = delete;
 
-  void want(patient_demand const& what) noexcept { state_ = what; }
   [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
 
   [[nodiscard]] bool try_take(key_ring& ring) {
@@ -98,7 +90,7 @@ public:
   [[nodiscard]] void* make_room() noexcept { return state_.emplace<room>().bytes; }
 
   void end(error_code ec, lease&& result) noexcept { state_.emplace<acquired>(std::move(result), ec); }
-  /// Of one that has not been told what to want, or has ended.
+  /// Of one that has ended, or has taken at once.
   [[nodiscard]] lease& result() noexcept { return std::get_if<acquired>(&state_)->result; }
   [[nodiscard]] error_code const& failure() const noexcept { return std::get_if<acquired>(&state_)->ec; }
 
