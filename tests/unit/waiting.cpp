@@ -3,12 +3,23 @@
 #include "support/pool_fixture.hpp"
 #include <rondo/key_pool.hpp>
 
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
 
 using namespace rondo::test;
 using rondo::outcome;
@@ -27,6 +38,39 @@ struct alarm_fixture : pool_fixture {
     }
     clock.advance(end - clock.steady_now());
   }
+};
+
+/// Counts the blocks that are in use.
+template <class T> struct counting_allocator {
+  using value_type = T;
+
+  int* blocks;
+
+  explicit counting_allocator(int* count) noexcept : blocks{count} {}
+  template <class U> counting_allocator(counting_allocator<U> const& other) noexcept : blocks{other.blocks} {}
+
+  [[nodiscard]] T* allocate(std::size_t n) {
+    ++*blocks;
+    return std::allocator<T>{}.allocate(n);
+  }
+  void deallocate(T* p, std::size_t n) noexcept {
+    --*blocks;
+    std::allocator<T>{}.deallocate(p, n);
+  }
+  [[nodiscard]] bool operator==(counting_allocator const&) const = default;
+};
+
+/// Has none left to note that its context has work to do.
+struct executor_without_memory {
+  asio::io_context* context;
+
+  [[nodiscard]] asio::execution_context& query(asio::execution::context_t) const noexcept { return *context; }
+  [[nodiscard]] executor_without_memory require(asio::execution::blocking_t::never_t) const { return *this; }
+  [[nodiscard]] executor_without_memory require(asio::execution::outstanding_work_t::tracked_t) const {
+    throw std::bad_alloc{};
+  }
+  template <class Function> void execute(Function&& f) const { asio::post(*context, std::forward<Function>(f)); }
+  [[nodiscard]] bool operator==(executor_without_memory const&) const = default;
 };
 
 } // namespace
@@ -211,6 +255,17 @@ BOOST_AUTO_TEST_CASE(a_handler_may_be_one_that_the_caller_keeps) {
   pool->async_acquire(1, handler);
   poll();
   BOOST_TEST(served == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_whose_executor_cannot_be_kept_at_work_leaves_nothing_behind) {
+  pool->add(key("k", {.concurrency = 1}));
+  auto const lease = pool->try_acquire(1);
+  int blocks = 0;
+  auto handler =
+      asio::bind_allocator(counting_allocator<char>{&blocks},
+                           asio::bind_executor(executor_without_memory{&ctx}, [](rondo::error_code, rondo::lease) {}));
+  BOOST_CHECK_THROW(pool->async_acquire(1, std::move(handler)), std::bad_alloc);
+  BOOST_TEST(blocks == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

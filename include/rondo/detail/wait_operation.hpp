@@ -238,16 +238,35 @@ private:
   }
 
   [[nodiscard]] static wait_operation* create(key_ring& ring, Handler&& handler, Told told) {
-    void* memory = nullptr;
-    if constexpr (has_room_in_frame()) {
-      memory = told.target->make_room();
-    } else if constexpr (uses_memory_of_pool) {
-      memory = ring.allocate_waiter(sizeof(wait_operation));
-    } else {
-      own_allocator allocator{boost::asio::get_associated_allocator(handler)};
-      memory = std::allocator_traits<own_allocator>::allocate(allocator, 1);
+    auto const allocator = boost::asio::get_associated_allocator(handler); // the handler will have moved
+    void* const memory = allocate(ring, allocator, told);
+    try {
+      return ::new (memory) wait_operation{ring, std::move(handler), told};
+    } catch (...) {
+      deallocate(ring, allocator, memory);
+      throw;
     }
-    return ::new (memory) wait_operation{ring, std::move(handler), told};
+  }
+
+  [[nodiscard]] static void* allocate(key_ring& ring, allocator_type const& from, Told told) {
+    if constexpr (has_room_in_frame()) {
+      return told.target->make_room();
+    } else if constexpr (uses_memory_of_pool) {
+      return ring.allocate_waiter(sizeof(wait_operation));
+    } else {
+      own_allocator own{from};
+      return std::allocator_traits<own_allocator>::allocate(own, 1);
+    }
+  }
+  static void deallocate(key_ring& ring, allocator_type const& to, void* memory) noexcept {
+    if constexpr (has_room_in_frame()) {
+      // it is the coroutine's
+    } else if constexpr (uses_memory_of_pool) {
+      ring.deallocate_waiter(memory, sizeof(wait_operation));
+    } else {
+      own_allocator own{to};
+      std::allocator_traits<own_allocator>::deallocate(own, static_cast<wait_operation*>(memory), 1);
+    }
   }
 
   struct remains {
@@ -267,14 +286,7 @@ private:
     auto& ring = ring_;
     remains out{std::move(work_), std::move(handler_)};
     this->~wait_operation();
-    if constexpr (has_room_in_frame()) {
-      static_cast<void>(allocator);
-    } else if constexpr (uses_memory_of_pool) {
-      ring.deallocate_waiter(this, sizeof(wait_operation));
-    } else {
-      own_allocator own{allocator};
-      std::allocator_traits<own_allocator>::deallocate(own, this, 1);
-    }
+    deallocate(ring, allocator, this);
     ring.let_go();
     return out;
   }
