@@ -273,12 +273,14 @@ private:
     return out;
   }
 
+  /// Where `take_next_in_turn` has just found it unclear.
   [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take_with_care(std::int64_t tokens) {
-    return try_take(to_demand({.tokens = tokens}).want, {});
+    return try_take(to_demand({.tokens = tokens}).want, {}, detail::key_ring::tried::quickly);
   }
-  [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
+  [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid,
+                                              detail::key_ring::tried before = detail::key_ring::tried::nothing) {
     std::optional<lease> out{std::in_place};
-    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid)) [[unlikely]] {
+    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid, before)) [[unlikely]] {
       ring_->found_nothing();
       out.reset();
     }
@@ -288,12 +290,14 @@ private:
   // One coroutine frame each, small enough for Asio to recycle. An operation that is awaited as such needs no frame.
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
+    using answer = detail::key_ring::answer;
     detail::key_ring::quick_grant got;
-    if (ring_->take_next_in_turn(tokens, got) == detail::key_ring::answer::taken) [[likely]] {
+    auto const how = ring_->take_next_in_turn(tokens, got);
+    if (how == answer::taken) [[likely]] {
       co_return detail::quick_lease{*ring_, tokens, got};
     }
     detail::acquisition it{to_demand({.tokens = tokens})};
-    if (!it.try_take(*ring_)) {
+    if (how == answer::refused || !it.try_take(*ring_, detail::key_ring::tried::quickly)) {
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);

@@ -18,14 +18,23 @@
 
 namespace rondo {
 
+class key_pool;
+class lease;
+
 namespace detail {
 class lease_factory;
 
-/// What makes a lease out of a grant that needed no care.
-struct quick_lease {
-  key_ring& ring;
-  std::int64_t tokens;
-  pool_core::quick_grant const& got;
+/// What a pool makes a lease of if the grant needed no care.
+class quick_lease {
+  friend class rondo::key_pool;
+  friend class rondo::lease;
+
+  quick_lease(key_ring& ring, std::int64_t tokens, pool_core::quick_grant const& got) noexcept
+      : ring_{ring}, tokens_{tokens}, got_{got} {}
+
+  key_ring& ring_;
+  std::int64_t tokens_;
+  pool_core::quick_grant const& got_;
 };
 } // namespace detail
 
@@ -51,9 +60,9 @@ public:
     return *this;
   }
   ~lease() { drop(); }
-  /// For pools.
+  /// Only a pool can make one.
   BOOST_FORCEINLINE explicit lease(detail::quick_lease const& r) noexcept
-      : lease{r, r.ring.choose(*r.got.from, {}, 0)} {}
+      : lease{r, r.ring_.choose(*r.got_.from, {}, 0)} {}
 
   /// True until the lease has ended.
   [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
@@ -150,13 +159,13 @@ private:
   friend class detail::lease_factory;
 
   BOOST_FORCEINLINE lease(detail::quick_lease const& r, detail::key_ring::choice const& chosen) noexcept
-      : ring_{&r.ring}, key_{&chosen.key}, grant_{.from = r.got.from,
-                                                  .in = &r.ring.lanes().unnamed(),
-                                                  .tokens = r.tokens,
-                                                  .counted = r.got.counted,
-                                                  .counted_by_front = chosen.counts_requests,
-                                                  .taken = r.got.taken,
-                                                  .counted_since = r.got.taken} {}
+      : ring_{&r.ring_}, key_{&chosen.key}, grant_{.from = r.got_.from,
+                                                   .in = &r.ring_.lanes().unnamed(),
+                                                   .tokens = r.tokens_,
+                                                   .counted = r.got_.counted,
+                                                   .counted_by_front = chosen.counts_requests,
+                                                   .taken = r.got_.taken,
+                                                   .counted_since = r.got_.taken} {}
   void drop() noexcept {
     if (ring_) {
       settle(grant_.tokens);

@@ -132,6 +132,17 @@ BOOST_FIXTURE_TEST_CASE(who_hoped_for_what_a_lane_had_lent_is_told_when_it_is_sp
   BOOST_TEST((hoping->ec == error::exhausted));
 }
 
+BOOST_FIXTURE_TEST_CASE(a_slot_whose_rate_is_used_up_is_parked_when_its_turn_comes, alarm_fixture) {
+  use({.requests_per_day = 1});
+  use({});
+  for (int i = 0; i < 3; ++i) {
+    auto g = take(1);
+    core.settle(g, 1);
+  }
+  BOOST_TEST(!core.table().ready().test(0));
+  BOOST_TEST(core.table().ready().test(1));
+}
+
 BOOST_FIXTURE_TEST_CASE(the_alarm_is_set_when_the_end_of_a_lease_gives_a_time, alarm_fixture) {
   use({.concurrency = 1, .quota = 100, .quota_reset = clock.wall_now() + 1h});
   auto spent = take(50);

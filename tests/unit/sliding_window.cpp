@@ -39,6 +39,12 @@ BOOST_AUTO_TEST_CASE(an_idle_window_may_be_spent_at_once_and_is_back_after_a_per
   BOOST_TEST(take(w, 60, back));
 }
 
+BOOST_AUTO_TEST_CASE(a_clock_may_stand_before_its_zero) {
+  window w{1, second};
+  BOOST_TEST(take(w, 1, -1));
+  BOOST_TEST(!take(w, 1, 0));
+}
+
 BOOST_AUTO_TEST_CASE(never_grants_more_than_the_limit_in_any_interval_of_a_period) {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     std::mt19937 random{seed};

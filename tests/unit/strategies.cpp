@@ -171,6 +171,35 @@ BOOST_AUTO_TEST_CASE(round_robin_gives_each_of_many_keys_one_turn_in_a_round) {
   }
 }
 
+// Keys take turns in blocks of 64, and the first of the second block cannot serve.
+BOOST_AUTO_TEST_CASE(round_robin_leaves_out_no_block_because_of_its_first_key) {
+  add_keys(*this, 64);
+  pool->add(key("k64", {.quota = 10}));
+  for (int i = 65; i < 192; ++i) {
+    pool->add(key("k" + std::to_string(i)));
+  }
+  auto const by_block = [&](auto&& take) {
+    std::array<int, 3> served{};
+    for (int i = 0; i < 1920; ++i) {
+      ++served.at(std::stoul(take().substr(1)) / 64);
+    }
+    return served;
+  };
+  auto const fair = [](std::array<int, 3> const& served) {
+    return std::all_of(served.begin(), served.end(), [](int n) { return n > 1920 / 6; });
+  };
+  BOOST_TEST(fair(by_block([&] { return std::string{pool->try_acquire(20)->key_name()}; })), "try_acquire");
+  BOOST_TEST(fair(by_block([&] { return serve(*this, {.tokens = 20}); })), "try_acquire(request)");
+  run([&]() -> asio::awaitable<void> {
+    std::array<int, 3> served{};
+    for (int i = 0; i < 1920; ++i) {
+      auto const lease = co_await pool->acquire(20);
+      ++served.at(std::stoul(std::string{lease.key_name().substr(1)}) / 64);
+    }
+    BOOST_TEST(fair(served), "acquire");
+  });
+}
+
 // --- fill_first
 
 BOOST_FIXTURE_TEST_CASE(fill_first_moves_on_only_when_it_must_and_does_not_go_back_by_itself,

@@ -80,12 +80,19 @@ public:
 
   // --- taking
 
+  /// What was tried for a demand a moment ago.
+  enum class tried : std::uint8_t {
+    nothing,
+    quickly ///< `take_next_in_turn`, which found it unclear
+  };
+
   /// Takes from a slot that can serve now, none of `avoid`, and never past a waiter who could be served.
   ///
   /// \param out as it was made; not looked at after a refusal
-  [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
+  [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {},
+                              tried before = tried::nothing) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    if (quick_grant quick; plain && avoid.empty()) {
+    if (quick_grant quick; plain && avoid.empty() && before == tried::nothing) {
       if (auto const how = take_next_in_turn(want.tokens, quick); how != answer::unclear) {
         out.from = quick.from;
         out.in = want.in;
@@ -109,7 +116,7 @@ public:
   /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
   /// or none is: in as few instructions as it takes. Unclear if it is not that simple; nothing has been taken then.
   [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
-    if (!is_quiet()) [[unlikely]] {
+    if (tokens < 0 || !is_quiet()) [[unlikely]] {
       return answer::unclear;
     }
     auto& wheel = turn_.mine();
@@ -133,17 +140,19 @@ public:
       }
       return answer::unclear;
     }
+    if ((word & gate::rated) != 0) [[unlikely]] {
+      auto const in_rates = count_in_rates(*s, tokens);
+      if (in_rates.refused) {
+        return answer::unclear;
+      }
+      out.counted = in_rates.by;
+      out.taken = in_rates.at;
+    }
+    out.from = s;
     if (next) [[likely]] {
       wheel.turn_to(*next);
     } else {
       wheel.turn_to(s->index + 1);
-    }
-    out.from = s;
-    if ((word & gate::rated) != 0) [[unlikely]] {
-      auto const in_rates = count_in_rates(*s, tokens);
-      out.counted = in_rates.by;
-      out.taken = in_rates.at;
-      return in_rates.refused ? answer::unclear : answer::taken;
     }
     return answer::taken;
   }
@@ -478,7 +487,6 @@ protected:
   }
 
 private:
-  /// The same where `take_next_in_turn` finds it unclear.
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(demand const& want, grant& out,
                                                        std::span<std::uint32_t const> avoid) {
     if (waiting_.load() != 0) {

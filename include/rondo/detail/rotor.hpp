@@ -68,7 +68,8 @@ public:
       slot_.store(&s, std::memory_order_release); // pairs with slot()
     }
     void turn_to(std::uint32_t at) noexcept {
-      at_.store(at, std::memory_order_relaxed); // pairs with nothing: an old one is as good
+      // both pair with nothing: where another thread sees one without the other, it begins somewhere else
+      at_.store(at, std::memory_order_relaxed);
       slot_.store(nullptr, std::memory_order_relaxed);
     }
 

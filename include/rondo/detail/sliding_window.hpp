@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 
 namespace rondo::detail {
 
@@ -29,7 +30,7 @@ struct units_in_use {
 /// ever granted too early. The guard (1 % of the period, at most 1 s) is there because arrival at the provider
 /// jitters.
 ///
-/// The part that goes on is counted in `current_`, which is all that most grants touch; parts that are over stand in
+/// The part that goes on is counted in `current_`, which is all that most grants write; parts that are over stand in
 /// the ring, and `older_` is their sum. Units that go from one word to another are added there before they are taken
 /// away here: between the two there are too many, never too few. A thread that stalls in between strands its units for
 /// another period at worst.
@@ -323,10 +324,11 @@ private:
     } while (next != older && !older_.compare_exchange_weak(older, next));
   }
 
-  // most grants touch nothing but what stands before the ring
+  // most grants read nothing but what stands before the ring
   Atomic<std::uint64_t> current_{0};
   Atomic<std::uint64_t> older_{0};
-  Atomic<tick> settled_until_{0}; ///< see `catch_up`; never later than the end of the part that goes on
+  /// See `catch_up`; never later than the end of the part that goes on.
+  Atomic<tick> settled_until_{std::numeric_limits<tick>::min()};
   Atomic<std::uint32_t> limit_;
   tick part_;
   std::array<Atomic<std::uint64_t>, ring> ring_{};

@@ -180,18 +180,21 @@ public:
     overdrawn, ///< what others spent meanwhile is missing now; `undo` must be called
   };
 
-  /// The same but for the rates, for a slot that neither rests nor has rested, in as few instructions as it takes.
+  /// What `reserve` does but for the rates, for a slot that neither rests nor has rested, in as few instructions as it
+  /// takes.
   ///
   /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
   /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
   ///
+  /// \param tokens not negative
   /// \param word the gate word as it was
   [[nodiscard]] BOOST_FORCEINLINE attempt reserve_quickly(slot_type& s, std::int64_t tokens,
                                                           std::uint64_t& word) const noexcept {
     constexpr auto special = gate::off | gate::parked | gate::probation;
     word = s.gate.load();
-    auto const due = (word & gate::renewed) != 0 && reset_is_over(s);
-    if (due || (word & special) != 0 || s.cool_until.load() != 0 || tokens < 0 || full(s, word, tokens)) [[unlikely]] {
+    constexpr auto renewed = gate::metered | gate::renewed;
+    auto const due = (word & renewed) == renewed && reset_is_over(s);
+    if (due || (word & special) != 0 || s.cool_until.load() != 0 || full(s, word, tokens)) [[unlikely]] {
       return attempt::unclear;
     }
     auto const next = word + gate::lease_of(tokens);

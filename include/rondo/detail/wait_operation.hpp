@@ -32,8 +32,9 @@ class lease_factory {
 public:
   /// Tries to fill an empty lease.
   [[nodiscard]] static bool try_take(key_ring& ring, demand const& want, lease& out,
-                                     std::span<std::uint32_t const> avoid = {}) {
-    if (!ring.try_take(want, out.grant_, avoid)) {
+                                     std::span<std::uint32_t const> avoid = {},
+                                     key_ring::tried before = key_ring::tried::nothing) {
+    if (!ring.try_take(want, out.grant_, avoid, before)) {
       return false;
     }
     fill(ring, want.needs, want.affinity, out);
@@ -77,10 +78,10 @@ public:
 
   [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
 
-  [[nodiscard]] bool try_take(key_ring& ring) {
+  [[nodiscard]] bool try_take(key_ring& ring, key_ring::tried before = key_ring::tried::nothing) {
     auto const what = wanted();
     auto& out = state_.emplace<acquired>();
-    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result)) [[likely]] {
+    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result, {}, before)) [[likely]] {
       return true;
     }
     state_ = what;
