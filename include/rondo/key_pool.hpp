@@ -291,12 +291,12 @@ private:
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
     using answer = detail::key_ring::answer;
-    detail::key_ring::quick_grant got;
-    auto const how = ring_->take_next_in_turn(tokens, got);
+    detail::acquisition it;
+    auto const how = ring_->take_next_in_turn(tokens, it.quick());
     if (how == answer::taken) [[likely]] {
-      co_return detail::quick_lease{*ring_, tokens, got};
+      co_return detail::quick_lease{*ring_, tokens, it.quick()};
     }
-    detail::acquisition it{to_demand({.tokens = tokens})};
+    it.want(to_demand({.tokens = tokens}));
     if (how == answer::refused || !it.try_take(*ring_, detail::key_ring::tried::quickly)) {
       auto waiting = wait(it);
       co_await std::move(waiting);

@@ -71,11 +71,15 @@ public:
     alignas(void*) std::byte bytes[30 * sizeof(void*)];
   };
 
+  acquisition() noexcept = default;
   explicit acquisition(patient_demand const& wanted) noexcept : state_{wanted} {}
   /// Only before anything was tried.
   acquisition(acquisition const& other) noexcept : state_{other.wanted()} {}
   acquisition& operator=(acquisition const&) = delete;
 
+  /// Of one that has not been told what to want.
+  [[nodiscard]] key_ring::quick_grant& quick() noexcept { return *std::get_if<key_ring::quick_grant>(&state_); }
+  void want(patient_demand const& what) noexcept { state_ = what; }
   [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
 
   [[nodiscard]] bool try_take(key_ring& ring, key_ring::tried before = key_ring::tried::nothing) {
@@ -104,7 +108,7 @@ private:
     acquired(lease&& r, error_code e) noexcept : result{std::move(r)}, ec{e} {}
   };
 
-  std::variant<acquired, patient_demand, room> state_;
+  std::variant<key_ring::quick_grant, acquired, patient_demand, room> state_;
 };
 
 /// How a handler wants to hear of the result.
