@@ -114,7 +114,11 @@ public:
   };
 
   /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
-  /// or none is: in as few instructions as it takes. Unclear if it is not that simple; nothing has been taken then.
+  /// or none is: in as few instructions as it takes. Unclear if it is not that simple. Nothing has been taken then, but
+  /// a block may have had its turn: `try_take` must follow, and not this again, or the other slots of the block miss
+  /// it.
+  ///
+  /// \param out as it was made
   [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
     if (tokens < 0 || !is_quiet()) [[unlikely]] {
       return answer::unclear;
@@ -156,6 +160,7 @@ public:
     }
     return answer::taken;
   }
+
   /// When the first slot that rests until a known time comes back; `never` if there is none.
   [[nodiscard]] tick next_return() noexcept {
     auto const at = table_.next_return();
