@@ -125,16 +125,11 @@ public:
     }
     auto& wheel = turn_.mine();
     auto* s = wheel.slot();
-    slot_type* next = nullptr;
-    if (s && (s->gate.load() & gate::parked) == 0) [[likely]] {
-      next = table_type::follower(*s);
-    } else {
-      auto const found = find_next(wheel);
-      if (!found.here) {
+    if (!s || (s->gate.load() & gate::parked) != 0) [[unlikely]] {
+      s = find_next(wheel);
+      if (!s) {
         return answer::refused;
       }
-      s = found.here;
-      next = found.next;
     }
     table_type::prefetch_after(*s);
     std::uint64_t word = 0;
@@ -153,10 +148,10 @@ public:
       out.taken = in_rates.at;
     }
     out.from = s;
-    if (next) [[likely]] {
+    if (auto* const next = table_type::follower(*s); next && (next->gate.load() & gate::parked) == 0) [[likely]] {
       wheel.turn_to(*next);
     } else {
-      wheel.turn_to(s->index + 1);
+      look_ahead(wheel, *s);
     }
     return answer::taken;
   }
@@ -518,22 +513,21 @@ private:
   }
   [[nodiscard]] BOOST_NOINLINE bool is_over(tick t) const noexcept { return t <= recent_tick(); }
 
-  struct turn_found {
-    slot_type* here;
-    slot_type* next; ///< the one after it, if it looks as if it could be taken then
-  };
-  [[nodiscard]] BOOST_NOINLINE turn_found find_next(rotor::wheel const& wheel) noexcept {
-    auto const at = wheel.at();
-    auto const i = turn_.next_in_turn(at, table_.ready(), table_.size());
-    if (i == candidates::none) [[unlikely]] {
-      return {};
+  [[nodiscard]] BOOST_NOINLINE slot_type* find_next(rotor::wheel const& wheel) noexcept {
+    auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
+    return i != candidates::none ? &table_[i] : nullptr;
+  }
+
+  /// The slot that comes after `taken` has time to get here until it is wanted.
+  BOOST_NOINLINE void look_ahead(rotor::wheel& wheel, slot_type const& taken) noexcept {
+    auto const i = turn_.next_after(taken.index, table_.ready(), table_.size());
+    if (i == candidates::none) {
+      wheel.turn_to(taken.index + 1);
+      return;
     }
-    auto& s = table_[i];
-    if (at % table_type::block == 0) [[unlikely]] {
-      table_type::prefetch_first_after(s);
-    }
-    auto* const next = table_type::follower(s);
-    return {&s, next && table_.ready().test(i + 1) ? next : nullptr};
+    auto& next = table_[i];
+    table_type::prefetch_first(next);
+    wheel.turn_to(next);
   }
 
   /// Others were at the slot whose turn it is.

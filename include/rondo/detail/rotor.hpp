@@ -115,9 +115,16 @@ public:
 
   /// The next candidate, wherever the wheel stands; `none` if there is none at all. Threads rotate through blocks of 64
   /// slots, and take one block after the other from all: so each slot has its turn, and seldom two threads at once.
-  [[nodiscard]] BOOST_FORCEINLINE std::uint32_t next_in_turn(std::uint32_t at, ready_index<> const& ready,
-                                                             std::uint32_t slots) noexcept {
-    auto const i = at % block != 0 ? ready.next_near(at) : candidates::none;
+  [[nodiscard]] std::uint32_t next_in_turn(wheel const& w, ready_index<> const& ready, std::uint32_t slots) noexcept {
+    auto const at = w.at();
+    auto const within = at % block != 0 || w.slot(); // a block of which the thread has already taken the turn
+    auto const i = within ? ready.next_near(at) : candidates::none;
+    return i != candidates::none ? i : first_of_next_block(ready, slots);
+  }
+  /// The one after the slot that was just taken.
+  [[nodiscard]] std::uint32_t next_after(std::uint32_t taken, ready_index<> const& ready,
+                                         std::uint32_t slots) noexcept {
+    auto const i = (taken + 1) % block != 0 ? ready.next_near(taken + 1) : candidates::none;
     return i != candidates::none ? i : first_of_next_block(ready, slots);
   }
 

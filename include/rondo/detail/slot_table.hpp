@@ -104,8 +104,8 @@ public:
       prefetch(&s + distance);
     }
   }
-  static void prefetch_first_after(slot_type const& s) noexcept {
-    for (std::uint32_t n = 1; n < distance; ++n) {
+  static void prefetch_first(slot_type const& s) noexcept {
+    for (std::uint32_t n = 0; n < distance; ++n) {
       prefetch(&s + n);
     }
   }
