@@ -114,9 +114,8 @@ public:
   };
 
   /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
-  /// or none is: in as few instructions as it takes. Unclear if it is not that simple. Nothing has been taken then, but
-  /// a block may have had its turn: `try_take` must follow, and not this again, or the other slots of the block miss
-  /// it.
+  /// or none is: in as few instructions as it takes. Unclear if it is not that simple. Nothing has been taken then, and
+  /// `try_take` must follow: this would only meet the same slot again.
   ///
   /// \param out as it was made
   [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
@@ -513,9 +512,14 @@ private:
   }
   [[nodiscard]] BOOST_NOINLINE bool is_over(tick t) const noexcept { return t <= recent_tick(); }
 
-  [[nodiscard]] BOOST_NOINLINE slot_type* find_next(rotor::wheel const& wheel) noexcept {
+  /// Turns the wheel to it, so that a block has had its turn only when its slots were tried.
+  [[nodiscard]] BOOST_NOINLINE slot_type* find_next(rotor::wheel& wheel) noexcept {
     auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
-    return i != candidates::none ? &table_[i] : nullptr;
+    if (i == candidates::none) {
+      return nullptr;
+    }
+    wheel.turn_to(table_[i]);
+    return &table_[i];
   }
 
   /// The slot that comes after `taken` has time to get here until it is wanted.
@@ -526,7 +530,7 @@ private:
       return;
     }
     auto& next = table_[i];
-    table_type::prefetch_first(next);
+    table_type::prefetch_next(taken, next);
     wheel.turn_to(next);
   }
 

@@ -97,16 +97,20 @@ public:
   [[nodiscard]] BOOST_FORCEINLINE static slot_type* follower(slot_type& s) noexcept {
     return s.followed.load() ? &s + 1 : nullptr;
   }
-  /// Has the lines of slots fetched that will be wanted soon, in time even if another processor has them: at most to
-  /// the end of the block; what follows may be another thread's. The first time in a block, those before them too.
+  /// Has the line of a slot fetched that will be wanted soon, in time even if another processor has it: not beyond the
+  /// end of the block; what follows may be another thread's.
   BOOST_FORCEINLINE static void prefetch_after(slot_type const& s) noexcept {
     if (s.index % block < block - distance) {
       prefetch(&s + distance);
     }
   }
-  static void prefetch_first(slot_type const& s) noexcept {
-    for (std::uint32_t n = 0; n < distance; ++n) {
-      prefetch(&s + n);
+  /// The same for a slot that is the next one after `taken`, though it does not follow it; in another block, for those
+  /// behind it too.
+  static void prefetch_next(slot_type const& taken, slot_type const& next) noexcept {
+    auto const enters = next.index / block != taken.index / block;
+    auto const most = enters ? std::min(distance, block - next.index % block) : 1U;
+    for (std::uint32_t n = 0; n < most; ++n) {
+      prefetch(&next + n);
     }
   }
   /// The same for the windows of the slot that follows one with rates, and for what leads to those behind it.
