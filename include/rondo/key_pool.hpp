@@ -154,7 +154,7 @@ public:
       ring_->found_nothing();
       return {};
     }
-    return try_take_with_care(tokens);
+    return try_take(tokens);
   }
 
   // --- keys
@@ -273,14 +273,12 @@ private:
     return out;
   }
 
-  /// Where `take_next_in_turn` has just found it unclear.
-  [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take_with_care(std::int64_t tokens) {
-    return try_take(to_demand({.tokens = tokens}).want, {}, detail::key_ring::tried::quickly);
+  [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take(std::int64_t tokens) {
+    return try_take(to_demand({.tokens = tokens}).want, {});
   }
-  [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid,
-                                              detail::key_ring::tried before = detail::key_ring::tried::nothing) {
+  [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
     std::optional<lease> out{std::in_place};
-    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid, before)) [[unlikely]] {
+    if (want.tokens < 0 || !detail::lease_factory::try_take(*ring_, want, *out, avoid)) [[unlikely]] {
       ring_->found_nothing();
       out.reset();
     }
@@ -297,7 +295,7 @@ private:
       co_return detail::quick_lease{*ring_, tokens, it.quick()};
     }
     it.want(to_demand({.tokens = tokens}));
-    if (how == answer::refused || !it.try_take(*ring_, detail::key_ring::tried::quickly)) {
+    if (how == answer::refused || !it.try_take(*ring_)) {
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);

@@ -9,7 +9,6 @@
 
 #include <boost/config.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>

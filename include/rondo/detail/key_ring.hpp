@@ -128,7 +128,7 @@ public:
 
   struct choice {
     key_record& key;
-    bool counts_requests; ///< it does so itself
+    bool counts_requests; ///< those of a key that is alone in its account are counted by the slot
   };
   /// The key that a fresh grant of `s` is for.
   [[nodiscard]] BOOST_FORCEINLINE choice choose(slot_type const& s, capability_set needs,

@@ -80,19 +80,12 @@ public:
 
   // --- taking
 
-  /// What was tried for a demand a moment ago.
-  enum class tried : std::uint8_t {
-    nothing,
-    quickly ///< `take_next_in_turn`, which found it unclear
-  };
-
   /// Takes from a slot that can serve now, none of `avoid`, and never past a waiter who could be served.
   ///
   /// \param out as it was made; not looked at after a refusal
-  [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {},
-                              tried before = tried::nothing) {
+  [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    if (quick_grant quick; plain && avoid.empty() && before == tried::nothing) {
+    if (quick_grant quick; plain && avoid.empty()) {
       if (auto const how = take_next_in_turn(want.tokens, quick); how != answer::unclear) {
         out.from = quick.from;
         out.in = want.in;
@@ -114,8 +107,8 @@ public:
   };
 
   /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
-  /// or none is: in as few instructions as it takes. Unclear if it is not that simple. Nothing has been taken then, and
-  /// `try_take` must follow: this would only meet the same slot again.
+  /// or none is: in as few instructions as it takes. Unclear if it is not that simple; nothing has been taken then,
+  /// and `try_take` knows more.
   ///
   /// \param out as it was made
   [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
@@ -512,7 +505,8 @@ private:
   }
   [[nodiscard]] BOOST_NOINLINE bool is_over(tick t) const noexcept { return t <= recent_tick(); }
 
-  /// Turns the wheel to it, so that a block has had its turn only when its slots were tried.
+  /// The next slot in turn, null if none is ready. The wheel is turned to it: a block has had its turn only when the
+  /// slots in it were tried.
   [[nodiscard]] BOOST_NOINLINE slot_type* find_next(rotor::wheel& wheel) noexcept {
     auto const i = turn_.next_in_turn(wheel, table_.ready(), table_.size());
     if (i == candidates::none) {
@@ -522,16 +516,12 @@ private:
     return &table_[i];
   }
 
-  /// The slot that comes after `taken` has time to get here until it is wanted.
+  /// Finds the slot that comes after `taken` before it is wanted, so that its line has the time to get here.
   BOOST_NOINLINE void look_ahead(rotor::wheel& wheel, slot_type const& taken) noexcept {
-    auto const i = turn_.next_after(taken.index, table_.ready(), table_.size());
-    if (i == candidates::none) {
-      wheel.turn_to(taken.index + 1);
-      return;
+    wheel.turn_to(taken.index + 1);
+    if (auto const* const next = find_next(wheel)) {
+      table_type::prefetch_next(taken, *next);
     }
-    auto& next = table_[i];
-    table_type::prefetch_next(taken, next);
-    wheel.turn_to(next);
   }
 
   /// Others were at the slot whose turn it is.

@@ -121,12 +121,6 @@ public:
     auto const i = within ? ready.next_near(at) : candidates::none;
     return i != candidates::none ? i : first_of_next_block(ready, slots);
   }
-  /// The one after the slot that was just taken, likewise; that may take the turn of a block.
-  [[nodiscard]] std::uint32_t next_after(std::uint32_t taken, ready_index<> const& ready,
-                                         std::uint32_t slots) noexcept {
-    auto const i = (taken + 1) % block != 0 ? ready.next_near(taken + 1) : candidates::none;
-    return i != candidates::none ? i : first_of_next_block(ready, slots);
-  }
 
   /// Where a thread goes on that met another one at a slot: with the next block, or if there is but one, somewhere in
   /// it.

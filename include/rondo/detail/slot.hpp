@@ -102,6 +102,7 @@ public:
 
   [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept { return of(counters_[k].load(), k); }
 
+  /// Hands out the memory of each rate; most grants touch its first line only.
   template <class Function> BOOST_FORCEINLINE void for_each(Function&& f) const noexcept {
     for (auto const& c : counters_) {
       if (auto const* const known = c.load()) {

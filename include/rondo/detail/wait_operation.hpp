@@ -32,9 +32,8 @@ class lease_factory {
 public:
   /// Tries to fill an empty lease.
   [[nodiscard]] static bool try_take(key_ring& ring, demand const& want, lease& out,
-                                     std::span<std::uint32_t const> avoid = {},
-                                     key_ring::tried before = key_ring::tried::nothing) {
-    if (!ring.try_take(want, out.grant_, avoid, before)) {
+                                     std::span<std::uint32_t const> avoid = {}) {
+    if (!ring.try_take(want, out.grant_, avoid)) {
       return false;
     }
     fill(ring, want.needs, want.affinity, out);
@@ -61,8 +60,9 @@ private:
   }
 };
 
-/// What a coroutine waits for, in its frame: the request, then the operation that waits, then the result. Each lives in
-/// the place of the one before, so a coroutine that waits takes no memory but its frame.
+/// What a coroutine waits for, in its frame: a grant that is there at once, or else the request, then the operation
+/// that waits, then the result. Each lives in the place of the one before, so a coroutine that waits takes no memory
+/// but its frame.
 class acquisition {
 public:
   /// Memory for an operation; more than those of Asio's own coroutines need.
@@ -82,10 +82,10 @@ public:
   void want(patient_demand const& what) noexcept { state_ = what; }
   [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
 
-  [[nodiscard]] bool try_take(key_ring& ring, key_ring::tried before = key_ring::tried::nothing) {
+  [[nodiscard]] bool try_take(key_ring& ring) {
     auto const what = wanted();
     auto& out = state_.emplace<acquired>();
-    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result, {}, before)) [[likely]] {
+    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result)) [[likely]] {
       return true;
     }
     state_ = what;
