@@ -71,7 +71,7 @@ public:
     alignas(void*) std::byte bytes[30 * sizeof(void*)];
   };
 
-  acquisition() noexcept = default;
+  acquisition() noexcept {} // not defaulted: g++ would clear all of its room in the frame first
   explicit acquisition(patient_demand const& wanted) noexcept : state_{wanted} {}
   /// Only before anything was tried.
   acquisition(acquisition const& other) noexcept : state_{other.wanted()} {}
