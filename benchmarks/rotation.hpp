@@ -169,7 +169,20 @@ void enter(contest& into, std::string name, unsigned threads, std::function<std:
       [it] { it->audit(); });
 }
 
-/// The same in `f`, once with each clock.
+/// Enters contenders that share nothing but the processor, one for each thread: what it gives to a second one.
+template <class Contender> void enter_apart(contest& into, std::string name, unsigned threads, field const& f) {
+  into.enter(std::move(name), threads, [f](std::uint64_t times) {
+    server<Contender> mine{[f] { return std::make_unique<Contender>(f); }};
+    static_cast<void>(mine.contender());
+    auto const start = clock_type::now();
+    mine.serve(times, [](Contender& c) { return c.acquire(); });
+    auto const out = ns_since(start) / static_cast<double>(times);
+    mine.audit();
+    return out;
+  });
+}
+
+/// The same as `enter` in `f`, once with each clock.
 template <template <class> class Contender>
 void enter(contest& into, std::string const& name, field const& f, unsigned threads) {
   auto const with = [&]<class Clock>(Clock) {
