@@ -14,6 +14,8 @@
 #include "support/manual_clock.hpp"
 #include "support/pool_alarm.hpp"
 #include <rondo/key_pool.hpp>
+#include <rondo/renewal.hpp>
+#include <rondo/time_zone.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -48,6 +50,7 @@ struct shape {
   std::size_t accounts;
   std::size_t keys; ///< of an account, at most
   std::size_t lanes;
+  bool by_days = false; ///< limits of a day by the calendar alone, soon used up
 };
 
 struct demand {
@@ -152,18 +155,23 @@ private:
   }
   demand some_demand() { return {some_tokens(), some_lane(), some_needs(), one_in(6)}; }
 
-  rondo::limits some_limits(bool of_lane) {
-    rondo::limits out;
+  rondo::limits some_limits(rondo::renewal const& days, bool of_lane) {
+    rondo::limits out{.day_renewal = days};
     auto const chance = of_lane ? 6U : 3U;
     auto const maybe = [&](auto& limit, std::int64_t low, std::int64_t high) {
       if (one_in(chance)) {
         limit = static_cast<std::remove_reference_t<decltype(limit)>>(anything_from(low, high));
       }
     };
+    if (size_.by_days) {
+      maybe(out.requests_per_day, 1, 6);
+      maybe(out.tokens_per_day, 20, 60);
+      return out;
+    }
     maybe(out.requests_per_second, 1, 5);
     maybe(out.requests_per_minute, 1, 12);
     maybe(out.tokens_per_minute, 20, 300);
-    if (one_in(3)) {
+    if (days != rondo::renewal{} || one_in(3)) {
       maybe(out.requests_per_day, 10, 60);
       maybe(out.tokens_per_day, 200, 2'000);
     }
@@ -174,6 +182,12 @@ private:
           clock_.wall_now() + std::chrono::duration_cast<rondo::wall_time::duration>(nanoseconds{some_time()});
     }
     return out;
+  }
+
+  rondo::renewal some_days() {
+    using rondo::renewal, rondo::time_zone;
+    return !size_.by_days && one_in(2) ? renewal::none()
+                                       : renewal::daily(one_in(2) ? time_zone::utc() : time_zone::pacific());
   }
 
   // --- time
@@ -188,9 +202,9 @@ private:
     if (t > now()) {
       clock_.advance(nanoseconds{t - now()});
       for (auto& a : accounts_) {
-        a.whole.pass(t);
+        a.whole.pass(t, clock_.wall_now());
         for (auto& [name, share] : a.shares) {
-          share.pass(t);
+          share.pass(t, clock_.wall_now());
         }
       }
     }
@@ -199,12 +213,25 @@ private:
   /// Time goes by as it does for a pool with a timer: it is woken when its alarm goes off, and at no other moment.
   void pass(moment length) {
     auto const end = now() + length;
-    while (alarm() <= end) {
-      move_clock_to(alarm());
-      ring();
+    for (auto next = next_event(); next <= end; next = next_event()) {
+      move_clock_to(next);
+      if (alarm() <= now()) {
+        ring();
+      }
       check_line();
     }
     move_clock_to(end);
+  }
+
+  /// When the alarm goes off, or should have gone off for the head of the line.
+  [[nodiscard]] moment next_event() {
+    auto at = alarm();
+    for (auto const& a : accounts_) {
+      if (auto const p = line_.empty() ? prospect{forever} : outlook(a, line_.front().want); !p.event && p.at > now()) {
+        at = std::min(at, p.at);
+      }
+    }
+    return at;
   }
 
   void ring() {
@@ -239,7 +266,7 @@ private:
     } else if (n < 79) {
       end_and_cancel();
     } else if (n < 88) {
-      auto const length = some_time();
+      auto const length = one_in(size_.by_days ? 3 : 12) ? anything_from(1, 14 * hour) : some_time();
       note("pass " + std::to_string(length / millisecond) + " ms");
       pass(length);
     } else {
@@ -261,8 +288,8 @@ private:
     case 9: change_balance(); break;
     case 10:
       pool_->set_strategy(static_cast<rondo::strategy>(below(6)));
-      clock_.set_wall_by(nanoseconds{anything_from(-hour, hour)});
-      note("strategy, wall clock");
+      note("strategy");
+      set_wall_clock();
       break;
     default:
       if (one_in(12)) {
@@ -273,6 +300,18 @@ private:
         bar_or_teach();
       }
     }
+  }
+
+  void set_wall_clock() {
+    for (auto const& a : accounts_) {
+      if (a.whole.has_unseen_day() || std::any_of(a.shares.begin(), a.shares.end(),
+                                                  [](auto const& share) { return share.second.has_unseen_day(); })) {
+        return; // when that day ends would depend on who looks when
+      }
+    }
+    auto const by = anything_from(-hour, hour);
+    note("wall clock by " + std::to_string(by / second) + " s");
+    clock_.set_wall_by(nanoseconds{by});
   }
 
   void try_acquire() {
@@ -515,11 +554,11 @@ private:
     }
     auto const fresh = !a.known;
     if (a.keys.empty()) {
-      p.limits = some_limits(false);
-      p.lane_limits = one_in(4) ? some_limits(true) : rondo::limits{};
+      p.limits = some_limits(a.days, false);
+      p.lane_limits = one_in(4) ? some_limits(a.days, true) : rondo::limits{.day_renewal = a.days};
       for (std::size_t i = 1; i <= size_.lanes; ++i) {
         if (one_in(3 * size_.lanes)) {
-          p.lanes["lane" + std::to_string(i)] = some_limits(true);
+          p.lanes["lane" + std::to_string(i)] = some_limits(a.days, true);
         }
       }
       if (fresh && one_in(5)) {
@@ -585,7 +624,7 @@ private:
   void change_limits() {
     auto& a = any_of(accounts_);
     if (!a.keys.empty()) {
-      auto const l = some_limits(false);
+      auto const l = some_limits(a.days, false);
       note("set_limits " + a.name + " " + text(l));
       change_limits_of(a, l);
       pool_->set_limits(a.keys.front().name, l);
@@ -596,7 +635,7 @@ private:
     auto& a = any_of(accounts_);
     auto const lane = some_lane();
     if (!a.keys.empty() && !lane.empty()) {
-      auto const l = some_limits(true);
+      auto const l = some_limits(a.days, true);
       note("set_lane_limits " + a.name + " " + lane + " " + text(l));
       touch(lane);
       a.lanes[lane] = l;
@@ -668,6 +707,7 @@ private:
     accounts_.assign(size_.accounts, {});
     for (std::size_t i = 0; i < accounts_.size(); ++i) {
       accounts_[i].name = "a" + std::to_string(i);
+      accounts_[i].days = some_days();
     }
     lanes_.clear();
     touch("");
@@ -729,7 +769,7 @@ private:
     auto& u = share_of(a, lane);
     auto const spent = u.quota - u.least_left;
     auto const unclear = u.most_left - u.least_left;
-    u.set_limits(l);
+    u.set_limits(l, now(), clock_.wall_now());
     u.metered = l.quota != 0;
     u.quota = l.quota;
     u.least_left = l.quota - spent;
@@ -743,7 +783,7 @@ private:
 
   void apply_limits(account_model& a, rondo::limits const& l, std::int64_t left, bool by_balance) {
     auto& u = a.whole;
-    u.set_limits(l);
+    u.set_limits(l, now(), clock_.wall_now());
     a.metered_by_balance = by_balance && l.quota == 0;
     u.metered = a.metered_by_balance || l.quota != 0;
     u.quota = a.metered_by_balance ? std::max(left, u.quota) : l.quota;
@@ -1067,6 +1107,10 @@ BOOST_AUTO_TEST_CASE(many_keys_keep_every_promise) {
 
 BOOST_AUTO_TEST_CASE(many_lanes_keep_every_promise) {
   run({.accounts = 4, .keys = 2, .lanes = 12}, 12);
+}
+
+BOOST_AUTO_TEST_CASE(limits_of_a_day_keep_every_promise) {
+  run({.accounts = 3, .keys = 2, .lanes = 1, .by_days = true}, 12);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

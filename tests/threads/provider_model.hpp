@@ -8,14 +8,18 @@
 #pragma once
 
 #include <rondo/capability.hpp>
+#include <rondo/clock.hpp>
 #include <rondo/limits.hpp>
+#include <rondo/renewal.hpp>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -51,6 +55,38 @@ struct prospect {
   [[nodiscard]] bool hopeless() const { return at == forever; }
   [[nodiscard]] bool now(moment t) const { return !event && at <= t; }
   [[nodiscard]] friend prospect operator&(prospect a, prospect b) { return {std::max(a.at, b.at), a.event || b.event}; }
+};
+
+/// The day by a calendar. When it ends is known when it begins, however the wall clock is set meanwhile, and no day
+/// comes twice.
+class calendar_day {
+public:
+  calendar_day(renewal const& how, moment now, wall_time wall) : how_{how}, begin_{now}, end_{now} {
+    begin_next(wall, wall);
+  }
+
+  [[nodiscard]] moment begin() const { return begin_; }
+  [[nodiscard]] moment end() const { return end_; }
+
+  void pass(moment now, wall_time wall) {
+    while (end_ <= now) {
+      auto const wall_then =
+          wall - std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{now - end_});
+      begin_ = end_;
+      begin_next(wall_then, std::max(wall_then, midnight_));
+    }
+  }
+
+private:
+  void begin_next(wall_time wall, wall_time after) {
+    midnight_ = how_.next(after).value();
+    end_ += std::chrono::nanoseconds{midnight_ - wall}.count();
+  }
+
+  renewal how_;
+  wall_time midnight_{};
+  moment begin_;
+  moment end_;
 };
 
 /// What an account, or its share of a lane, was used for.
@@ -91,10 +127,16 @@ public:
   moment learn_after = 0;
   bool adapting = false;
 
-  void set_limits(limits const& l) {
+  /// Limits of a day go by the calendar if the first ones do.
+  void set_limits(limits const& l, moment now, wall_time wall) {
     allowed = l;
     for (std::size_t k = 0; k < rates.size(); ++k) {
-      known_rates_ |= l.*rates[k].limit != 0 ? 1U << k : 0U;
+      if (l.*rates[k].limit != 0 && (known_rates_ >> k & 1) == 0) {
+        known_rates_ |= 1U << k;
+        if (rates[k].period == 24 * hour && l.day_renewal != renewal{}) {
+          days_[k].emplace(l.day_renewal, now, wall);
+        }
+      }
     }
   }
   [[nodiscard]] bool rated() const { return known_rates_ != 0; }
@@ -125,7 +167,8 @@ public:
     }
     for (std::size_t k = 0; k < rates.size(); ++k) {
       auto const limit = allowed.*rates[k].limit;
-      if (limit != 0 && counted(k, now - rates[k].period) + units(k, tokens, 1) > limit) {
+      auto const before = days_[k] ? days_[k]->begin() - 1 : now - rates[k].period;
+      if (limit != 0 && counted(k, before) + units(k, tokens, 1) > limit) {
         return "rate " + std::to_string(k);
       }
     }
@@ -139,6 +182,9 @@ public:
     }
     if (known_rates_ != 0) {
       requests_.push_back({lease, unsent ? forever : now, tokens, 1, known_rates_});
+    }
+    for (std::size_t k = 0; k < rates.size(); ++k) {
+      unseen_days_ &= units(k, tokens, 1) != 0 ? ~(1U << k) : ~0U;
     }
   }
   void mark_sent(std::uint64_t lease, moment now) {
@@ -183,15 +229,30 @@ public:
     on_probation = false;
   }
 
-  void pass(moment now) {
+  /// A day has begun of which the pool may not know: it looks when it has to. Until then, a wall clock that is set
+  /// changes the end of that day.
+  [[nodiscard]] bool has_unseen_day() const { return unseen_days_ != 0; }
+
+  void pass(moment now, wall_time wall) {
+    for (std::size_t k = 0; k < rates.size(); ++k) {
+      if (days_[k] && days_[k]->end() <= now) {
+        days_[k]->pass(now, wall);
+        unseen_days_ |= 1U << k;
+      }
+    }
     if (reset != 0 && now >= reset) {
       reset = 0;
       least_left = most_left = quota;
       ++periods;
     }
     std::erase_if(requests_, [&](request const& r) {
-      auto const longest = (r.counted & 0b11000U) != 0 ? 24 * hour : (r.counted & 0b110U) != 0 ? 60 * second : second;
-      return r.at != forever && r.at + longest + longest / 8 < now;
+      auto counts = false;
+      for (std::size_t k = 0; k < rates.size(); ++k) {
+        auto const period = rates[k].period;
+        auto const still = days_[k] ? r.at >= days_[k]->begin() : r.at + period + period / 8 >= now;
+        counts = counts || ((r.counted >> k & 1) != 0 && still);
+      }
+      return r.at != forever && !counts;
     });
   }
   std::uint64_t periods = 0; ///< how often the quota came back
@@ -234,18 +295,21 @@ private:
     }
     return sum;
   }
-  /// When `n` more fit in, if a window holds its units for up to 1/16 and a guard longer than the period.
+  /// When `n` more fit in, if a window that slides holds its units for up to 1/16 and a guard longer than the period.
   [[nodiscard]] prospect window_has_room(std::size_t k, std::int64_t n, moment now) const {
     auto const limit = std::int64_t{allowed.*rates[k].limit};
     if (n > limit) {
       return {forever};
     }
     auto const held = rates[k].period / 16 * 17 + std::min(rates[k].period / 100, second);
+    auto const leaves = [&](moment at) {
+      return at == forever ? forever : !days_[k] ? at + held : at >= days_[k]->begin() ? days_[k]->end() : at;
+    };
     std::vector<std::pair<moment, std::int64_t>> leaving;
     std::int64_t used = 0;
     for (auto const& r : requests_) {
-      if ((r.counted >> k & 1) != 0 && (r.at == forever || r.at + held > now)) {
-        leaving.emplace_back(r.at == forever ? forever : r.at + held, units(k, r.tokens, r.requests));
+      if ((r.counted >> k & 1) != 0 && leaves(r.at) > now) {
+        leaving.emplace_back(leaves(r.at), units(k, r.tokens, r.requests));
         used += leaving.back().second;
       }
     }
@@ -271,6 +335,8 @@ private:
 
   std::vector<request> requests_;
   unsigned known_rates_ = 0; ///< a rate counts from the moment it was first limited
+  unsigned unseen_days_ = 0;
+  std::array<std::optional<calendar_day>, rates.size()> days_;
 };
 
 struct key_model {
@@ -287,6 +353,7 @@ struct key_model {
 
 struct account_model {
   std::string name;
+  renewal days;                    ///< of all its limits
   bool known = false;              ///< to the pool
   bool metered_by_balance = false; ///< it has no quota of its own
   std::map<std::string, limits> lanes;
