@@ -227,7 +227,7 @@ public:
   [[nodiscard]] pool_snapshot snapshot() const { return ring_->snapshot(); }
 
   /// Calls `f` for every event from now on, in order, on the pool's executor, until the subscription ends. `f` may be
-  /// called by one thread at a time only, whatever the executor.
+  /// called by one thread at a time only, whatever the executor. Events for which there is no memory are lost.
   [[nodiscard]] subscription on_event(std::function<void(event const&)> f) {
     return ring_->on_event(~std::uint32_t{0}, std::move(f));
   }

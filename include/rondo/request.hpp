@@ -17,7 +17,9 @@ struct request {
   std::string_view lane{}; ///< model or endpoint class; empty = the default lane. Copied before acquire returns.
   /// Longest wait; zero or less: not at all. The default waits for ever.
   std::chrono::steady_clock::duration timeout = std::chrono::steady_clock::duration::max();
-  capability_set needs{}; ///< keys that are barred from any of these are passed over
+  /// Keys that are barred from any of these are passed over. For several at once, an account counts as barred from
+  /// whatever one of its keys is barred from, unless another key can do all that any of them can.
+  capability_set needs{};
   /// Requests of the same affinity go to the same key while it can serve; a text or a number. Not kept beyond its hash.
   rondo::affinity affinity{};
   /// The caller will say with `lease::mark_sent` when the request leaves: until then it counts in every window of the

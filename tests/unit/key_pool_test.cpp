@@ -647,6 +647,33 @@ BOOST_AUTO_TEST_CASE(a_barred_key_serves_everything_else) {
   BOOST_TEST((start(voice)->ec == error::exhausted));
 }
 
+BOOST_AUTO_TEST_CASE(a_key_that_is_refused_takes_no_lane) {
+  auto too_many = key("a", {}, "account");
+  for (int i = 0; i < 1025; ++i) {
+    too_many.lanes["lane" + std::to_string(i)] = {.requests_per_minute = 1};
+  }
+  pool->add(key("first", {}, "account"));
+  BOOST_CHECK_THROW(pool->add(too_many), boost::system::system_error); // the limits are not those of the account
+  too_many.account = "another";
+  BOOST_CHECK_THROW(pool->add(too_many), boost::system::system_error);
+  BOOST_CHECK_THROW(pool->set_lane_limits("first", too_many.lanes, {}), boost::system::system_error);
+  too_many.lanes.erase("lane0");
+  pool->add(too_many);
+  BOOST_CHECK_THROW(pool->set_lane_limits("first", "one more", {}), boost::system::system_error);
+}
+
+BOOST_AUTO_TEST_CASE(what_another_key_says_is_left_counts_for_an_account_without_a_quota) {
+  pool->add(key("a", {}, "account"));
+  pool->try_acquire(7)->settle(7);
+  auto second = key("b", {}, "account");
+  second.remaining = 10;
+  pool->add(second);
+  BOOST_TEST(state("a").remaining.value() == 10);
+  BOOST_TEST(!pool->try_acquire(11));
+  pool->try_acquire(10)->settle(10);
+  BOOST_TEST(!pool->try_acquire(1));
+}
+
 BOOST_AUTO_TEST_CASE(faulty_keys_are_refused_by_name) {
   pool->add(key("a", {.quota = 10}, "team"));
   auto const refused = [&](rondo::key_params params) -> rondo::error_code {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -32,6 +33,7 @@ public:
 
   [[nodiscard]] subscription add(std::function<void(event const&)> f) { return subscribers_.add(std::move(f)); }
 
+  /// \throws std::bad_alloc; that event is lost, and whatever is not delivered yet
   void push(event e) {
     auto* const fresh = new node{std::move(e), pushed_.load()};
     auto* before = fresh->next;
@@ -39,7 +41,12 @@ public:
       fresh->next = before;
     }
     if (!before) {
-      deliver_soon();
+      try {
+        deliver_soon();
+      } catch (...) {
+        free(pushed_.exchange(nullptr)); // nobody would deliver what comes later either
+        throw;
+      }
     }
   }
 
@@ -75,9 +82,14 @@ private:
     subscribers_.call(now->what);
   }
 
-  void go_on() {
+  void go_on() noexcept {
     if (auto* last = &delivering_; next_ || !pushed_.compare_exchange_strong(last, nullptr)) {
-      deliver_soon();
+      try {
+        deliver_soon();
+      } catch (std::bad_alloc const&) {
+        free(std::exchange(next_, nullptr));
+        free(pushed_.exchange(nullptr));
+      }
     }
   }
 

@@ -31,6 +31,7 @@
 #include <memory>
 #include <memory_resource>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -160,7 +161,7 @@ public:
       }
     }
     if (!all_unavailable_.exchange(true)) {
-      events_->push({event_kind::all_unavailable, {}, {}});
+      tell(event_kind::all_unavailable, {}, {});
     }
   }
 
@@ -207,9 +208,6 @@ public:
     if (keys_.contains(params.name)) {
       throw boost::system::system_error{error::duplicate_name, "key '" + params.name + "'"};
     }
-    for (auto const& [name, l] : params.lanes) {
-      static_cast<void>(named_lane(name));
-    }
     // an account that was not named must not be taken for one that was
     auto const id = params.account.empty() ? "key\n" + params.name : "account\n" + params.account;
     auto const known = account_ids_.find(id);
@@ -217,27 +215,10 @@ public:
     if (!fresh && !accounts_[known->second].agrees_with(params)) {
       throw boost::system::system_error{error::conflicting_limits, "account '" + params.account + "'"};
     }
+    name_lanes(params.lanes);
     auto const index = fresh ? new_account(id, params) : known->second;
     auto& account = accounts_[index];
     auto& s = table()[index];
-    if (fresh || account.members.empty()) {
-      s.weight.store(params.weight);
-      account.lanes.clear();
-      account.lanes.insert(params.lanes.begin(), params.lanes.end());
-      account.lane_limits = params.lane_limits;
-      apply_lane_limits(index);
-    }
-    if (fresh) {
-      account.limits = params.limits;
-      apply_limits(index, params.remaining.value_or(params.limits.quota) - s.unspent(), params.remaining);
-    } else if (account.members.empty()) {
-      change_limits(index, params.limits); // what was spent stays spent
-      if (params.remaining) {
-        apply_limits(index, *params.remaining - s.unspent(), params.remaining);
-      }
-    } else if (params.remaining && *params.remaining < s.unspent()) {
-      table().move_balance(s, *params.remaining - s.unspent());
-    }
     auto record = std::make_unique<key_record>();
     record->slot = index;
     record->id = affinity{params.name}.hash();
@@ -246,10 +227,18 @@ public:
     record->disabled.store(params.disabled);
     record->params = std::move(params);
     auto* const key = record.get();
+    auto members = account.members;
+    members.push_back(key);
+    auto list = list_of(account, members);
+    make_room(order_);
+    decltype(keys_) added;
+    added.emplace(key->params.name, std::move(record));
+    set_up_account(index, fresh, key->params);
+    // nothing fails from here on
     order_.push_back(key);
-    keys_.emplace(key->params.name, std::move(record));
-    account.members.push_back(key);
-    publish(index);
+    keys_.merge(added);
+    account.members.swap(members);
+    publish(index, std::move(list));
     wipe_retired(index); // or the lists of an account's keys would pile up
     if (key->params.exhausted_until && *key->params.exhausted_until > clock().wall_now()) {
       auto const rest = std::chrono::nanoseconds{*key->params.exhausted_until - clock().wall_now()}.count();
@@ -267,17 +256,23 @@ public:
     if (at == keys_.end()) {
       return false;
     }
-    auto const index = at->second->slot;
+    auto* const key = at->second.get();
+    auto const index = key->slot;
     auto& account = accounts_[index];
-    at->second->requests.store(requests_of(*at->second));
-    at->second->removed.store(true, std::memory_order_release); // pairs with lease::refund()
-    std::erase(account.members, at->second.get());
-    std::erase(order_, at->second.get());
+    auto members = account.members;
+    std::erase(members, key);
+    auto list = list_of(account, members);
+    make_room(account.retired);
+    // nothing fails from here on
+    key->requests.store(requests_of(*key));
+    key->removed.store(true, std::memory_order_release); // pairs with lease::refund()
+    account.members.swap(members);
+    std::erase(order_, key);
     last_key_.store(nullptr);
     account.retired.push_back(std::move(at->second));
     keys_.erase(at);
     update(index); // before the list changes: with its last key gone the slot is off, and nobody reads the list
-    publish(index);
+    publish(index, std::move(list));
     wipe_retired(index);
     lock.unlock();
     freed(table()[index]);
@@ -299,17 +294,22 @@ public:
     record->masked = fresh.masked();
     record->barred.store(old.barred.load());
     record->disabled.store(old.disabled.load());
-    record->requests.store(old.requests.exchange(0)); // or they would be counted with the retired ones too
     record->failures.store(old.failures.load());
     record->params = old.params;
     record->params.secret = std::move(fresh);
-    std::replace(account.members.begin(), account.members.end(), &old, record.get());
+    auto members = account.members;
+    std::replace(members.begin(), members.end(), &old, record.get());
+    auto list = list_of(account, members);
+    make_room(account.retired);
+    // nothing fails from here on
+    record->requests.store(old.requests.exchange(0)); // or they would be counted with the retired ones too
+    account.members.swap(members);
     std::replace(order_.begin(), order_.end(), &old, record.get());
     last_key_.store(nullptr);
     auto& place = keys_.find(name)->second;
     place.swap(record);
     account.retired.push_back(std::move(record));
-    publish(index);
+    publish(index, std::move(list));
     update(index);
     wipe_retired(index);
     lock.unlock();
@@ -344,12 +344,8 @@ public:
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
-    for (auto const& [name, l] : named) {
-      static_cast<void>(named_lane(name)); // before anything changes
-    }
-    account.lanes.clear();
-    account.lanes.insert(named.begin(), named.end());
-    account.lane_limits = others;
+    name_lanes(named); // before anything changes
+    set_lanes(account, named, others);
     for (auto* const k : account.members) {
       k->params.lanes = named;
       k->params.lane_limits = others;
@@ -442,7 +438,7 @@ private:
       all_unavailable_.store(false);
     }
     if (wanted(kind)) {
-      events_->push({kind, {}, accounts_[g.from->index].name});
+      tell(kind, {}, accounts_[g.from->index].name);
     }
   }
 
@@ -482,7 +478,7 @@ public:
       update(k.slot);
     }
     if (wanted(event_kind::invalid)) {
-      events_->push({event_kind::invalid, k.params.name, accounts_[k.slot].name});
+      tell(event_kind::invalid, k.params.name, accounts_[k.slot].name);
     }
     note_change();
     freed(table()[k.slot]);
@@ -510,11 +506,43 @@ private:
 
   [[nodiscard]] std::uint32_t new_account(std::string const& id, key_params const& params) {
     auto const index = table().size();
+    decltype(account_ids_) added;
+    added.emplace(id, index);
     accounts_.grow_to(index);
     accounts_[index].name = params.account.empty() ? params.name : params.account;
     static_cast<void>(add_slot());
-    account_ids_.emplace(id, index);
+    account_ids_.merge(added); // which cannot fail
     return index;
+  }
+
+  /// Limits and balance of an account that gets a key.
+  void set_up_account(std::uint32_t index, bool fresh, key_params const& p) {
+    auto& account = accounts_[index];
+    auto& s = table()[index];
+    if (account.members.empty()) {
+      s.weight.store(p.weight);
+      set_lanes(account, p.lanes, p.lane_limits);
+      apply_lane_limits(index);
+    }
+    if (fresh) {
+      account.limits = p.limits;
+      apply_limits(index, p.remaining.value_or(p.limits.quota) - s.unspent(), p.remaining);
+    } else if (account.members.empty()) {
+      change_limits(index, p.limits); // what was spent stays spent
+      if (p.remaining) {
+        apply_limits(index, *p.remaining - s.unspent(), p.remaining);
+      }
+    } else if (p.remaining && (s.gate.load() & gate::metered) == 0) {
+      apply_limits(index, *p.remaining - s.unspent(), p.remaining);
+    } else if (p.remaining && *p.remaining < s.unspent()) {
+      table().move_balance(s, *p.remaining - s.unspent());
+    }
+  }
+
+  static void set_lanes(account_record& account, std::map<std::string, limits> const& named, limits const& others) {
+    decltype(account.lanes) lanes{named.begin(), named.end()};
+    account.lanes.swap(lanes);
+    account.lane_limits = others;
   }
 
   static constexpr std::uintptr_t several = 1; ///< marks in `slot::owner` a list of keys instead of a key
@@ -547,12 +575,19 @@ private:
 
   [[nodiscard]] bool wanted(event_kind k) const noexcept { return (wanted_.load() & bit(k)) != 0; }
 
+  /// What there is no memory for is not told: it comes in the middle of settles.
+  void tell(event_kind kind, std::string_view key, std::string_view account) noexcept {
+    try {
+      events_->push({kind, std::string{key}, std::string{account}});
+    } catch (std::bad_alloc const&) {
+    }
+  }
   BOOST_NOINLINE void tell_rotation(key_record& chosen) {
     if (all_unavailable_.load()) {
       all_unavailable_.store(false);
     }
     if (wanted(event_kind::key_rotated) && last_key_.exchange(&chosen) != &chosen) {
-      events_->push({event_kind::key_rotated, chosen.params.name, accounts_[chosen.slot].name});
+      tell(event_kind::key_rotated, chosen.params.name, accounts_[chosen.slot].name);
     }
   }
 
@@ -573,13 +608,23 @@ private:
     return all > others ? all - others : 0;
   }
 
-  void publish(std::uint32_t index) {
+  template <class T> static void make_room(std::vector<T>& for_one_more) {
+    if (for_one_more.size() == for_one_more.capacity()) {
+      for_one_more.reserve(2 * for_one_more.size() + 1);
+    }
+  }
+  /// What `publish` takes, and the room for it.
+  [[nodiscard]] static std::unique_ptr<key_list const> list_of(account_record& account, key_list const& members) {
+    make_room(account.lists);
+    return std::make_unique<key_list const>(members);
+  }
+  void publish(std::uint32_t index, std::unique_ptr<key_list const> members) noexcept {
     auto& account = accounts_[index];
     auto& owner = table()[index].owner;
     if (account.members.empty()) {
       return;
     }
-    account.lists.push_back(std::make_unique<key_list const>(account.members));
+    account.lists.push_back(std::move(members));
     auto const one = account.members.size() == 1;
     owner.store(one ? reinterpret_cast<std::uintptr_t>(account.members.front())
                     : reinterpret_cast<std::uintptr_t>(account.lists.back().get()) | several); // pairs with choose()
@@ -599,11 +644,28 @@ private:
   [[nodiscard]] lane& named_lane(std::string_view name) {
     auto& out = find_or_add_lane(name);
     if (&out == &lanes().unnamed()) {
-      throw boost::system::system_error{error::invalid_argument,
-                                        name.empty() ? "limits for a lane without a name"
-                                                     : "too many lanes for '" + std::string{name} + "'"};
+      throw_no_lane(name);
     }
     return out;
+  }
+  [[noreturn]] static void throw_no_lane(std::string_view name) {
+    throw boost::system::system_error{error::invalid_argument, name.empty()
+                                                                   ? "limits for a lane without a name"
+                                                                   : "too many lanes for '" + std::string{name} + "'"};
+  }
+
+  /// Knows all of these lanes, or \throws as `named_lane` and knows none of them.
+  void name_lanes(std::map<std::string, limits> const& all) {
+    std::size_t fresh = 0;
+    for (auto const& [name, l] : all) {
+      fresh += lanes().find(name) ? 0 : 1;
+      if (name.empty() || !lanes().have_room_for(fresh)) {
+        throw_no_lane(name);
+      }
+    }
+    for (auto const& [name, l] : all) {
+      static_cast<void>(named_lane(name));
+    }
   }
 
   void apply_lane_limits(std::uint32_t index) {

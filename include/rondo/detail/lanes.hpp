@@ -48,7 +48,10 @@ class lanes {
 public:
   static constexpr std::size_t most = 1024;
 
-  explicit lanes(clock_source const& clock) : clock_{&clock} { publish(std::make_unique<directory>()); }
+  explicit lanes(clock_source const& clock) : clock_{&clock} {
+    directories_.push_back(std::make_unique<directory>());
+    publish_last();
+  }
 
   /// The lane without a name. It never has a table: the accounts' own slots are its.
   [[nodiscard]] lane& unnamed() noexcept { return unnamed_; }
@@ -58,7 +61,7 @@ public:
     if (name.empty()) [[likely]] {
       return &unnamed_;
     }
-    auto const& now = *current_.load(); // pairs with publish()
+    auto const& now = *current_.load(); // pairs with publish_last()
     auto const at = std::lower_bound(now.begin(), now.end(), name, before);
     return at != now.end() && (*at)->name == name ? *at : nullptr;
   }
@@ -71,15 +74,19 @@ public:
     if (owned_.size() == most) {
       return unnamed_;
     }
-    owned_.push_back(std::make_unique<lane>());
-    auto& fresh = *owned_.back();
-    fresh.name = name;
-    prepare(fresh);
+    auto fresh = std::make_unique<lane>();
+    fresh->name = name;
+    prepare(*fresh);
     auto next = std::make_unique<directory>(*current_.load());
-    next->insert(std::lower_bound(next->begin(), next->end(), name, before), &fresh);
-    publish(std::move(next));
-    return fresh;
+    next->insert(std::lower_bound(next->begin(), next->end(), name, before), fresh.get());
+    directories_.push_back(std::move(next)); // nobody looks at it yet
+    owned_.push_back(std::move(fresh));
+    publish_last();
+    return *owned_.back();
   }
+
+  /// Whether so many more lanes get a name of their own. One thread at a time.
+  [[nodiscard]] bool have_room_for(std::size_t more) const noexcept { return owned_.size() + more <= most; }
 
   /// The table of a lane that has a name; makes it at the first call. \throws std::bad_alloc
   [[nodiscard]] lane_table& table_of(lane& l) {
@@ -90,27 +97,26 @@ public:
     if (auto* const known = l.table.load()) {
       return *known;
     }
-    tables_.push_back(std::make_unique<lane_table>(*clock_));
-    auto& fresh = *tables_.back();
-    for (std::uint32_t i = 0; i < slots_; ++i) {
-      add_slot_to(fresh);
-    }
-    l.table.store(&fresh, std::memory_order_release); // pairs with every load of it
-    return fresh;
+    auto fresh = std::make_unique<lane_table>(*clock_);
+    grow(*fresh, slots_);
+    tables_.push_back(std::move(fresh));
+    auto* const out = tables_.back().get();
+    l.table.store(out, std::memory_order_release); // pairs with every load of it
+    return *out;
   }
 
-  /// Makes room for another slot in every lane, before the slot is used.
-  void add_slot() {
+  /// Makes room for so many slots in every lane, before they are used. \throws std::bad_alloc; some may have it then
+  void grow_to(std::uint32_t slots) {
     std::lock_guard const lock{mutex_};
-    ++slots_;
     for (auto const& t : tables_) {
-      add_slot_to(*t);
+      grow(*t, slots);
     }
+    slots_ = slots;
   }
 
   /// Calls `f` for every lane that has a name.
   template <class Function> void for_each(Function&& f) const {
-    for (auto* const l : *current_.load()) { // pairs with publish()
+    for (auto* const l : *current_.load()) { // pairs with publish_last()
       f(*l);
     }
   }
@@ -120,13 +126,16 @@ private:
 
   [[nodiscard]] static bool before(lane const* l, std::string_view name) noexcept { return l->name < name; }
 
-  /// Readers may hold an old directory at any time, so all of them are kept: 1024 at most.
-  void publish(std::unique_ptr<directory> next) {
-    current_.store(next.get(), std::memory_order_release); // pairs with find()
-    directories_.push_back(std::move(next));
+  /// Readers may hold an old directory at any time, so all of them are kept: some 1024.
+  void publish_last() noexcept {
+    current_.store(directories_.back().get(), std::memory_order_release); // pairs with find()
   }
 
-  static void add_slot_to(lane_table& t) { t.slots.set_off(t.slots.add(), false); }
+  static void grow(lane_table& t, std::uint32_t slots) {
+    while (t.slots.size() < slots) {
+      t.slots.set_off(t.slots.add(), false);
+    }
+  }
 
   clock_source const* clock_;
   lane unnamed_;

@@ -298,7 +298,7 @@ public:
   void set_population(std::size_t count) noexcept { population_.store(count); }
 
   [[nodiscard]] slot_type& add_slot() {
-    lanes_.add_slot();
+    lanes_.grow_to(table_.size() + 1);
     return table_.add();
   }
 

@@ -27,9 +27,15 @@ public:
 
   /// One thread at a time, and before the new slot is pushed.
   void reserve(std::size_t slots) {
+    struct leave {
+      return_queue& queue;
+      ~leave() { queue.busy_.store(use::none, std::memory_order_release); } // pairs with the exchanges
+    };
     enter(use::looking);
-    heap_.reserve(slots);
-    busy_.store(use::none, std::memory_order_release); // pairs with the exchanges
+    leave const on_return{*this};
+    if (heap_.capacity() < slots) {
+      heap_.reserve(std::max(slots, 2 * heap_.capacity()));
+    }
   }
 
   /// The slot comes back at `at`, whatever was said before.
