@@ -25,7 +25,7 @@ enum class error {
   would_miss_deadline = 1,
   /// Nothing can serve the request and nothing is known to bring capacity back.
   exhausted,
-  /// The pool holds no key (or the rotator no proxy) that could ever serve.
+  /// The pool holds no key (or the rotator no proxy) at all.
   no_keys,
   /// The request asks for more tokens than any key could ever grant.
   too_large,

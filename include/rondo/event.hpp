@@ -15,7 +15,7 @@ enum class event_kind : std::uint8_t {
   exhausted,       ///< an account's balance is used up
   invalid,         ///< the provider does not know a key, or no longer
   recovered,       ///< an account serves again after a rest
-  all_unavailable, ///< no key of the pool can serve
+  all_unavailable, ///< a request was refused while every account rests or has no usable key
 };
 
 [[nodiscard]] constexpr std::string_view to_string(event_kind k) noexcept {

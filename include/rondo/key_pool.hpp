@@ -43,8 +43,9 @@ struct pool_options {
   std::chrono::steady_clock::duration cooldown = std::chrono::seconds{60};
   /// Longest rest that doubling leads to. Default 1 h.
   std::chrono::steady_clock::duration most_cooldown = std::chrono::hours{1};
-  /// A key of which so many requests failed within `failure_period` is held back for as long, before its provider
-  /// blocks it; transport errors do not count. 0 = any number, the default; at most 262,143.
+  /// An account of which so many requests failed within `failure_period` is held back for as long, before its provider
+  /// blocks it; requests that were rejected count, transport errors do not. 0 = any number, the default; at most
+  /// 262,143.
   std::uint32_t most_failures = 0;
   std::chrono::steady_clock::duration failure_period = std::chrono::seconds{30};
   clock_source const* clock = nullptr; ///< must outlive pool and leases; null = the system's
@@ -101,7 +102,7 @@ public:
   /// A lease on a key that can serve `r`, waiting for one in the order of arrival.
   ///
   /// A ready key is handed over without a detour through the scheduler. Everything `r` refers to is copied before
-  /// this returns; the pool must live until the awaitable has finished.
+  /// this returns; the pool must live until the coroutine waits or has its lease.
   ///
   /// Executor: resumes on the coroutine's own. Cancellation: terminal, partial and total alike; a request that was
   /// served already completes with its lease.
@@ -164,7 +165,7 @@ public:
   ///   lanes), `duplicate_name` or `conflicting_limits`; the text names the key or the lane.
   void add(key_params params) { ring_->add(std::move(params)); }
   /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
-  /// same account that is added later finds limits and balance as they were left. False if there is no such key.
+  /// same account that is added later brings its own limits; what was spent stays spent. False if there is no such key.
   bool remove(std::string_view name) { return ring_->remove(name); }
   /// Gives a key another secret, and a second chance if the old one was invalid. Leases on it keep the old secret,
   /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.

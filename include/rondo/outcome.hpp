@@ -19,7 +19,7 @@ public:
     rate_limited,        ///< too much in a period: the account rests
     exhausted,           ///< the balance or quota is used up: the account rests until its reset
     concurrency_limited, ///< too many at once: no rest in time, the cap of leases shrinks
-    invalid_key,         ///< the key is dead until somebody replaces or enables it
+    invalid_key,         ///< the key is dead until its secret is replaced or it is revived
     overloaded,          ///< the provider or its model has no capacity: nobody's key is to blame
     too_large,           ///< no key of this kind could serve the request
     rejected,            ///< the caller's fault: passed on

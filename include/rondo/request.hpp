@@ -14,7 +14,9 @@ namespace rondo {
 struct request {
   /// What the request is expected to cost, in the unit the quota counts: 0 to 2^36 - 1, more is `too_large`.
   std::int64_t tokens = 0;
-  std::string_view lane{}; ///< model or endpoint class; empty = the default lane. Copied before acquire returns.
+  /// Model or endpoint class; empty = the default lane, which is also that of all names after the first 1024. Copied
+  /// before acquire returns.
+  std::string_view lane{};
   /// Longest wait; zero or less: not at all. The default waits for ever.
   std::chrono::steady_clock::duration timeout = std::chrono::steady_clock::duration::max();
   /// Keys that are barred from any of these are passed over. For several at once, an account counts as barred from
