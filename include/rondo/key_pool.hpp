@@ -170,7 +170,9 @@ public:
   /// Gives a key another secret, and a second chance if the old one was invalid. Leases on it keep the old secret,
   /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.
   void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
-  /// Replaces the limits of a key's account; what was spent stays spent. \throws system_error with `unknown_name`.
+  /// Replaces the limits of a key's account; what was spent stays spent. As long as they say the same of when the quota
+  /// returns, so does its next return: it neither comes twice nor gets lost, whoever named it and however the wall
+  /// clock was set. \throws system_error with `unknown_name`.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
   /// Replaces the limits that a key's account has for one lane; what was spent stays spent.
   /// \throws system_error with `unknown_name`, or `invalid_argument` for a lane without a name and for more than 1024.

@@ -769,12 +769,18 @@ private:
     auto& u = share_of(a, lane);
     auto const spent = u.quota - u.least_left;
     auto const unclear = u.most_left - u.least_left;
-    u.set_limits(l, now(), clock_.wall_now());
     u.metered = l.quota != 0;
+    limit_reset(u, l);
+    u.set_limits(l, now(), clock_.wall_now());
     u.quota = l.quota;
     u.least_left = l.quota - spent;
     u.most_left = u.least_left + unclear;
-    u.reset = steady(l.quota_reset);
+  }
+  /// What limits say once more changes nothing.
+  void limit_reset(usage& u, rondo::limits const& l) {
+    if (!u.metered || l.quota_reset != u.allowed.quota_reset) {
+      u.reset = steady(l.quota_reset);
+    }
   }
 
   moment steady(std::optional<rondo::wall_time> t) const {
@@ -783,13 +789,13 @@ private:
 
   void apply_limits(account_model& a, rondo::limits const& l, std::int64_t left, bool by_balance) {
     auto& u = a.whole;
-    u.set_limits(l, now(), clock_.wall_now());
     a.metered_by_balance = by_balance && l.quota == 0;
     u.metered = a.metered_by_balance || l.quota != 0;
+    limit_reset(u, l);
+    u.set_limits(l, now(), clock_.wall_now());
     u.quota = a.metered_by_balance ? std::max(left, u.quota) : l.quota;
     u.most_left += left - u.least_left;
     u.least_left = left;
-    u.reset = steady(l.quota_reset);
   }
   void change_limits_of(account_model& a, rondo::limits const& l) {
     auto const& u = a.whole;

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace rondo::detail {
@@ -218,7 +219,9 @@ inline constexpr tick renewing = 1;
 
 /// How a quota comes back, by the wall clock; a slot whose quota never did has none.
 template <template <class> class Atomic> struct quota_terms {
-  Atomic<std::int64_t> next{0}; ///< in ns since 1970; the same moment as `slot::quota_reset`, 0 = unknown
+  Atomic<std::int64_t> next{0};         ///< in ns since 1970; the same moment as `slot::quota_reset`, 0 = unknown
+  wall_time renewed = wall_time::min(); ///< up to here all renewals have come
+  std::optional<wall_time> first;       ///< as the limits say, as what follows
   renewal how;
 };
 

@@ -493,8 +493,8 @@ public:
     if (reset > renewing && now >= reset && s.quota_reset.compare_exchange_strong(reset, renewing)) {
       auto& terms = *s.terms.load();
       move_balance(s, s.quota.load() - s.unspent());
-      auto const last = from_ns(terms.next.load());
-      set_next_reset(s, terms, terms.how.next(std::max(last, clock_->wall_now())), now);
+      terms.renewed = std::max(from_ns(terms.next.load()), clock_->wall_now());
+      set_next_reset(s, terms, terms.how.next(terms.renewed), now);
     }
   }
 
@@ -505,26 +505,27 @@ public:
     return at != 0 ? std::optional{from_ns(at)} : std::nullopt;
   }
 
-  /// The whole quota returns at `first`, and from then on as `how` says. One thread at a time.
-  void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how) {
-    auto* terms = s.terms.load();
-    if (!terms) {
-      if (!first && how == renewal{}) {
-        return;
-      }
-      terms = new quota_terms<Atomic>;
-      s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
+  /// The whole quota returns at `first`, and from then on as `how` says. Said once more of a slot that is `metered`, it
+  /// changes nothing: what is pending follows from the last renewal, or the provider named it. One thread at a time.
+  void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how, bool metered) {
+    auto const* const known = s.terms.load();
+    auto const news = known ? first != known->first || how != known->how : first || how != renewal{};
+    if (!news && (metered || !known)) {
+      return;
     }
+    auto& terms = terms_of(s);
     static_cast<void>(lock_books(s));
-    terms->how = how;
+    terms.first = first;
+    terms.how = how;
     auto const wall = clock_->wall_now();
     auto const coming = first && *first > wall; // one that is past has been in force
-    set_next_reset(s, *terms, coming ? first : how.next(wall), to_tick(clock_->steady_now()));
+    set_next_reset(s, terms, coming ? first : how.next(std::max(terms.renewed, wall)), to_tick(clock_->steady_now()));
   }
   /// The provider named the next return; what follows it stays.
-  void set_reset(slot_type& s, wall_time first) {
-    auto* const terms = s.terms.load();
-    set_reset(s, first, terms ? terms->how : renewal{});
+  void set_reset(slot_type& s, wall_time next) {
+    auto& terms = terms_of(s);
+    static_cast<void>(lock_books(s));
+    set_next_reset(s, terms, next, to_tick(clock_->steady_now()));
   }
 
   /// Sets limits; `more` tokens are left of the quota than before. A quota that is `metered` counts, even if it is 0.
@@ -534,7 +535,7 @@ public:
     s.concurrency.store(l.concurrency);
     update_cap(s);
     s.quota.store(l.quota);
-    set_reset(s, l.quota_reset, l.quota_renewal);
+    set_reset(s, l.quota_reset, l.quota_renewal, metered);
     move_balance(s, more);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
@@ -668,6 +669,15 @@ private:
         return reset;
       }
     }
+  }
+
+  [[nodiscard]] static quota_terms<Atomic>& terms_of(slot_type& s) {
+    auto* terms = s.terms.load();
+    if (!terms) {
+      terms = new quota_terms<Atomic>;
+      s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
+    }
+    return *terms;
   }
 
   /// Ends what `renewing` began.
