@@ -199,7 +199,8 @@ public:
   /// \throws system_error with `unknown_name`.
   [[nodiscard]] balance_mark begin_balance(std::string_view key) { return {ring_->charged_to(key)}; }
   /// What the provider says is left. Requests that were under way while it was asked may be in its figure or not; they
-  /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it.
+  /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it; a longer
+  /// one for another reason stays.
   /// \throws system_error with `unknown_name`.
   void set_balance(std::string_view key, balance const& b, balance_mark mark) {
     ring_->set_balance(key, b, mark.charged);

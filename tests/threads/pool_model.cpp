@@ -624,7 +624,10 @@ private:
   void change_limits() {
     auto& a = any_of(accounts_);
     if (!a.keys.empty()) {
-      auto const l = some_limits(a.days, false);
+      auto l = some_limits(a.days, false);
+      if (one_in(3)) {
+        l.quota_reset = a.whole.allowed.quota_reset; // which must not come twice
+      }
       note("set_limits " + a.name + " " + text(l));
       change_limits_of(a, l);
       pool_->set_limits(a.keys.front().name, l);
@@ -635,9 +638,12 @@ private:
     auto& a = any_of(accounts_);
     auto const lane = some_lane();
     if (!a.keys.empty() && !lane.empty()) {
-      auto const l = some_limits(a.days, true);
-      note("set_lane_limits " + a.name + " " + lane + " " + text(l));
+      auto l = some_limits(a.days, true);
       touch(lane);
+      if (one_in(3)) {
+        l.quota_reset = share_of(a, lane).allowed.quota_reset;
+      }
+      note("set_lane_limits " + a.name + " " + lane + " " + text(l));
       a.lanes[lane] = l;
       limit_share(a, lane, l);
       pool_->set_lane_limits(a.keys.front().name, lane, l);
@@ -821,11 +827,9 @@ private:
     if (b.reset) {
       u.reset = steady(b.reset);
     }
-    if (b.remaining > 0 && u.on_probation && u.reason != rest_reason::rate_limited) {
-      u.rest.earliest = std::min(u.rest.earliest, now());
-      if (u.reason == rest_reason::exhausted) {
-        u.rest.latest = std::min(u.rest.latest, now());
-      }
+    if (b.remaining > 0 && u.on_probation) {
+      u.rest.earliest = std::min(u.rest.earliest, std::max(now(), u.limited.earliest));
+      u.rest.latest = std::min(u.rest.latest, std::max(now(), u.limited.latest));
     }
   }
 

@@ -44,7 +44,7 @@ struct margin {
   }
 };
 
-enum class rest_reason { none, rate_limited, exhausted, unclear };
+enum class rest_reason { rate_limited, exhausted };
 
 /// When somebody could be served if nobody else did anything: certainly at `at`, but if it takes an `event` (a lease
 /// that ends), not before the event.
@@ -119,7 +119,7 @@ public:
   std::int64_t charged = 0;
   std::map<std::uint64_t, std::int64_t> out; ///< leases and the tokens they have reserved
   margin rest;
-  rest_reason reason = rest_reason::none;
+  margin limited; ///< the same, if it had never been exhausted
   bool on_probation = false;
   std::uint64_t probe = 0;       ///< the lease of the one request that may be under way
   std::uint64_t rests = 0;       ///< how often it was sent to rest
@@ -215,17 +215,21 @@ public:
   }
 
   void begin_rest(margin until, rest_reason why) {
+    auto const longer = [&](margin const& m) {
+      return margin{std::max(m.earliest, until.earliest), std::max(m.latest, until.latest)};
+    };
+    if (why != rest_reason::exhausted) {
+      limited = longer(limited);
+    }
     if (until.latest <= rest.earliest) {
       return; // it rests at least as long already
     }
-    reason = until.earliest > rest.latest ? why : rest_reason::unclear;
-    rest = {std::max(rest.earliest, until.earliest), std::max(rest.latest, until.latest)};
+    rest = longer(rest);
     on_probation = true;
     ++rests;
   }
   void restore() {
-    rest = {};
-    reason = rest_reason::none;
+    rest = limited = {};
     on_probation = false;
   }
 

@@ -76,6 +76,50 @@ BOOST_AUTO_TEST_CASE(rests_that_the_provider_named_count_as_repetitions_too) {
   BOOST_TEST(about(rest_after(*this, outcome::rate_limited()), 40s));
 }
 
+BOOST_AUTO_TEST_CASE(a_balance_ends_a_rest_only_as_far_as_it_was_for_exhaustion) {
+  for (auto const exhausted_first : {false, true}) {
+    reset({});
+    pool->add(key("a", {.quota = 100}));
+    auto one = take(*this, {.tokens = 1});
+    auto two = take(*this, {.tokens = 1});
+    auto const when_limited = [&] { one.report(outcome::rate_limited(60s)); };
+    auto const when_exhausted = [&] { two.report(outcome::exhausted(1h)); };
+    if (exhausted_first) {
+      when_exhausted();
+      when_limited();
+    } else {
+      when_limited();
+      when_exhausted();
+    }
+    BOOST_TEST((state("a").status == key_status::exhausted));
+    auto const waiting = start({.tokens = 1});
+    advance(1s);
+    pool->set_balance("a", {.limit = 100, .remaining = 50});
+    poll();
+    BOOST_TEST(!waiting->done);
+    BOOST_TEST((state("a").status == key_status::rate_limited));
+    BOOST_TEST(about(*state("a").cooldown_until - clock.wall_now() + 1s, 60s));
+    advance(58s);
+    BOOST_TEST(!waiting->done);
+    advance(7s);
+    BOOST_TEST(waiting->key() == "a");
+    BOOST_TEST(!pool->try_acquire(1)); // that one probes it
+    waiting->lease.settle(1);
+    poll();
+    BOOST_TEST(pool->try_acquire(1).has_value());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_rest_that_is_over_does_not_keep_a_balance_from_ending_the_next_one) {
+  pool->add(key("a", {.quota = 100}));
+  take(*this, {.tokens = 1}).report(outcome::rate_limited(10s));
+  advance(12s);
+  take(*this, {.tokens = 1}).report(outcome::exhausted(1h));
+  BOOST_TEST(!pool->try_acquire(1));
+  pool->set_balance("a", {.limit = 100, .remaining = 50});
+  BOOST_TEST(pool->try_acquire(1).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(jitter_spreads_but_never_shortens) {
   reset({.cooldown = 100s});
   constexpr int keys = 200;

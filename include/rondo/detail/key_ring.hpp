@@ -745,9 +745,8 @@ private:
     if (b.reset && *b.reset > clock().wall_now()) {
       table().set_reset(s, *b.reset);
     }
-    auto cool = s.cool_until.load();
-    if (b.remaining > 0 && cool > now() && s.resting_for.load() == rest_kind::exhausted) {
-      s.cool_until.compare_exchange_strong(cool, now()); // one request probes what was said
+    if (b.remaining > 0) {
+      table().end_exhaustion(s, now());
     }
   }
 
@@ -828,7 +827,7 @@ private:
     if (cooling) {
       out.cooldown_until = to_wall(cool);
     }
-    auto const exhausted = whole > steady && s.resting_for.load() == rest_kind::exhausted;
+    auto const exhausted = whole > steady && s.exhausted();
     out.status = key.disabled.load()              ? key_status::disabled
                  : key.invalid.load()             ? key_status::invalid
                  : exhausted || out.is_over_limit ? key_status::exhausted

@@ -1062,7 +1062,7 @@ private:
     if (cool == 0 || taken >= cool) {
       return s.setbacks.fetch_add(1);
     }
-    return std::max(s.setbacks.load(), 1U) - 1;
+    return std::max<std::uint32_t>(s.setbacks.load(), 1) - 1;
   }
 
   /// Rests the account, or if the request named a lane, its share of that lane.

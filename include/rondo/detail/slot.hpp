@@ -225,7 +225,7 @@ template <template <class> class Atomic> struct quota_terms {
   renewal how;
 };
 
-/// What a cooldown came from; decides the status that is shown.
+/// What a cooldown came from; decides the status that is shown, and whether a balance ends it.
 enum class rest_kind : std::uint8_t { rate_limited, exhausted };
 
 /// The state of one account, of one lane of an account, or of one proxy. The first line is all that an acquire and its
@@ -254,12 +254,12 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint64_t> recent_failures{0};     ///< see `failure_guard`
   Atomic<tick> learn_after{0};                  ///< when the learned cap may grow by one
   Atomic<std::uint64_t> virtual_start{0};       ///< its next turn under `strategy::weighted`
+  Atomic<tick> limited_until{0};                ///< how long it rests for other reasons than exhaustion
   Atomic<std::uint32_t> concurrency{0};         ///< the cap that was set; 0 = no limit
   Atomic<std::uint32_t> learned_concurrency{0}; ///< the cap that the provider made us learn; 0 = nothing learned
   Atomic<std::uint32_t> barred_for_several{0};  ///< the same for who needs several capabilities at once
-  Atomic<std::uint32_t> setbacks{0};            ///< cooldowns since the last success: the exponent of the next
   Atomic<std::uint32_t> weight{1};
-  Atomic<rest_kind> resting_for{rest_kind::rate_limited};
+  Atomic<std::uint16_t> setbacks{0}; ///< cooldowns since the last success: the exponent of the next
 
   Atomic<bool> queued{false}; ///< this and what follows is owned by the return queue
   std::uint32_t heap_position = ~std::uint32_t{0};
@@ -283,6 +283,9 @@ template <template <class> class Atomic> struct alignas(64) slot {
   [[nodiscard]] BOOST_FORCEINLINE std::int64_t room(std::uint64_t word) const noexcept {
     return unspent() - gate::reserved(word);
   }
+
+  /// Rests, or has rested, longer than for other reasons.
+  [[nodiscard]] bool exhausted() const noexcept { return cool_until.load() > limited_until.load(); }
 
   /// Tokens ever spent.
   [[nodiscard]] std::int64_t charged() const noexcept { return booked_tokens.load() + expense::tokens(spent.load()); }

@@ -329,16 +329,27 @@ public:
 
   /// No offer before `until`, then one request to probe. Returns false if the slot rests at least as long already.
   bool cool(slot_type& s, rest_kind kind, tick until, tick now) noexcept {
-    auto old = s.cool_until.load();
-    do {
-      if (old >= until) {
-        return false;
-      }
-    } while (!s.cool_until.compare_exchange_weak(old, until));
-    s.resting_for.store(kind);
+    if (kind != rest_kind::exhausted) {
+      static_cast<void>(raise(s.limited_until, until)); // before `cool_until`, see end_exhaustion()
+    }
+    if (!raise(s.cool_until, until)) {
+      return false;
+    }
     s.gate.fetch_or(gate::probation);
     park(s, now);
     return true;
+  }
+
+  /// Something is left: the slot rests only as long as it would if it had not been exhausted; one request probes it.
+  void end_exhaustion(slot_type& s, tick now) noexcept {
+    auto old = s.cool_until.load();
+    auto const until = std::max(s.limited_until.load(), now);
+    if (old <= until || !s.cool_until.compare_exchange_strong(old, until)) {
+      return;
+    }
+    if (auto const later = s.limited_until.load(); later > until) { // who set it may have seen the longer rest
+      cool(s, rest_kind::rate_limited, later, now);
+    }
   }
 
   /// The slot is well again: a request that began after the cooldown that ended at `judged` was served. False if it was
@@ -624,6 +635,17 @@ private:
 
   [[nodiscard]] static wall_time from_ns(std::int64_t ns) noexcept {
     return wall_time{std::chrono::duration_cast<wall_time::duration>(std::chrono::nanoseconds{ns})};
+  }
+
+  /// False if it was so late already.
+  [[nodiscard]] static bool raise(Atomic<tick>& moment, tick to) noexcept {
+    auto old = moment.load();
+    do {
+      if (old >= to) {
+        return false;
+      }
+    } while (!moment.compare_exchange_weak(old, to));
+    return true;
   }
 
   void bring_back(slot_type& s) noexcept {
