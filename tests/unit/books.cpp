@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -136,6 +137,33 @@ BOOST_AUTO_TEST_CASE(huge_requests_on_a_key_without_a_quota_are_counted_exactly)
   }
   BOOST_TEST(state("a").requests == 9U);
   BOOST_TEST((state("a").status == key_status::active));
+}
+
+BOOST_AUTO_TEST_CASE(no_number_of_absurd_requests_makes_the_books_wrap) {
+  constexpr auto absurd = std::numeric_limits<std::int64_t>::max();
+  pool->add(key("a", {.quota = 1, .quota_reset = clock.wall_now() + 1h}));
+  auto all = take_all(*this, {.tokens = 0}, 10'000);
+  pool->add(key("b"));
+  for (auto& l : all) {
+    l.settle(absurd);
+    take(*this, {.tokens = 0}).settle(absurd); // on b
+  }
+  BOOST_TEST(all.size() == 10'000U);
+  BOOST_TEST(*state("a").remaining == 0);
+  BOOST_TEST(state("a").is_over_limit);
+  for (auto const* const name : {"a", "b"}) {
+    BOOST_TEST(state(name).character_count > two_to_the(60));
+  }
+  pool->set_disabled("b", true);
+  BOOST_TEST(!pool->try_acquire(1));
+  pool->set_balance("a", {.limit = 100, .remaining = 5});
+  BOOST_TEST(*state("a").remaining == 5);
+  take(*this, {.tokens = 5}).settle(absurd);
+  BOOST_TEST(!pool->try_acquire(1));
+  advance(1h);
+  BOOST_TEST(!pool->try_acquire(101));
+  take(*this, {.tokens = 100}).settle(100);
+  BOOST_TEST(*state("a").remaining == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_waiter_for_a_huge_request_is_served_when_another_one_ends) {

@@ -693,6 +693,42 @@ BOOST_AUTO_TEST_CASE(faulty_keys_are_refused_by_name) {
   BOOST_CHECK_THROW(pool->set_disabled("nobody", true), boost::system::system_error);
 }
 
+BOOST_AUTO_TEST_CASE(a_negative_quota_is_refused_and_changes_nothing) {
+  using rondo::limits;
+  auto const refused = [&](auto&& change) {
+    try {
+      change();
+    } catch (boost::system::system_error const& e) {
+      return e.code() == error::invalid_argument;
+    }
+    return false;
+  };
+  constexpr auto least = std::numeric_limits<std::int64_t>::min();
+  limits const good{.quota = 100};
+  limits const bad{.concurrency = 1, .quota = -1};
+  limits const worst{.quota = least};
+  pool->add(key("a", good));
+  for (auto const& wrong : {bad, worst}) {
+    BOOST_TEST(refused([&] { pool->set_limits("a", wrong); }));
+    BOOST_TEST(refused([&] { pool->set_lane_limits("a", "one", wrong); }));
+    BOOST_TEST(refused([&] { pool->set_lane_limits("a", {{"one", good}, {"two", wrong}}, good); }));
+    BOOST_TEST(refused([&] { pool->set_lane_limits("a", {{"one", good}}, wrong); }));
+    auto k = key("b", wrong);
+    BOOST_TEST(refused([&] { pool->add(k); }));
+    k.limits = {};
+    k.lanes["one"] = wrong;
+    BOOST_TEST(refused([&] { pool->add(k); }));
+    k.lanes.clear();
+    k.lane_limits = wrong;
+    BOOST_TEST(refused([&] { pool->add(k); }));
+  }
+  BOOST_TEST(pool->snapshot().size() == 1U);
+  auto const one = pool->try_acquire({.tokens = 50, .lane = "one"});
+  auto const two = pool->try_acquire({.tokens = 50, .lane = "two"});
+  BOOST_TEST((one && two));
+  BOOST_TEST(state("a").character_limit == 100);
+}
+
 BOOST_AUTO_TEST_CASE(a_removed_key_serves_its_leases_to_the_end_and_can_come_back) {
   pool->add(key("a", {.quota = 100}));
   auto l = pool->try_acquire(40);

@@ -198,7 +198,8 @@ inline constexpr std::uint64_t attention = parked | watched | closed | retired;
 /// What requests have cost, and how many there were, in one word. It is emptied into the books long before it is full.
 namespace expense {
 inline constexpr std::int64_t most_tokens = 1 << 30; ///< of one request; what costs more goes to the books at once
-inline constexpr unsigned request_at = 40;           ///< bits 0-39: tokens; bits 40-63: requests
+inline constexpr std::int64_t most_booked = std::int64_t{1} << 61; ///< far beyond what all requests cost
+inline constexpr unsigned request_at = 40;                         ///< bits 0-39: tokens; bits 40-63: requests
 inline constexpr std::uint64_t request = std::uint64_t{1} << request_at;
 inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
 

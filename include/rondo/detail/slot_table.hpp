@@ -804,8 +804,12 @@ private:
   BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
     auto const before = expense::tokens(s.spent.load());
     auto const near = passes(s.near_limit.load(), before, actual);
-    s.base.fetch_sub(actual);
-    s.booked_tokens.fetch_add(actual);
+    if (s.base.load() > -expense::most_booked) { // or absurd costs would make it wrap
+      s.base.fetch_sub(actual);
+    }
+    if (s.booked_tokens.load() < expense::most_booked) {
+      s.booked_tokens.fetch_add(actual);
+    }
     s.booked_requests.fetch_add(1);
     update_near_limit(s);
     return near;
