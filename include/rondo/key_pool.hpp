@@ -161,8 +161,8 @@ public:
   // --- keys
 
   /// Adds a key; it can serve at once, and waiters are served by it. Refused, it has changed nothing.
-  /// \throws system_error with `invalid_argument` (also for limits of a lane without a name, and for more than 1024
-  ///   lanes), `duplicate_name` or `conflicting_limits`; the text names the key or the lane.
+  /// \throws system_error with `invalid_argument` (also for a negative quota, for limits of a lane without a name, and
+  ///   for more than 1024 lanes), `duplicate_name` or `conflicting_limits`; the text names the key or the lane.
   void add(key_params params) { ring_->add(std::move(params)); }
   /// Removes a key. Leases on it stay valid, and its secret is wiped when the account's last lease ends. A key of the
   /// same account that is added later brings its own limits; what was spent stays spent. False if there is no such key.
@@ -171,11 +171,12 @@ public:
   /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.
   void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. As long as they say the same of when the quota
-  /// returns, so does its next return: it neither comes twice nor gets lost, whoever named it and however the wall
-  /// clock was set. \throws system_error with `unknown_name`.
+  /// returns, its next return stays too: it neither comes twice nor gets lost, whoever named it and however the wall
+  /// clock was set. \throws system_error with `unknown_name`, or `invalid_argument` for a negative quota.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
   /// Replaces the limits that a key's account has for one lane; what was spent stays spent.
-  /// \throws system_error with `unknown_name`, or `invalid_argument` for a lane without a name and for more than 1024.
+  /// \throws system_error with `unknown_name`, or `invalid_argument` for a negative quota, for a lane without a name
+  ///   and for more than 1024.
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
     ring_->set_lane_limits(key, lane, l);
   }
@@ -199,8 +200,8 @@ public:
   /// \throws system_error with `unknown_name`.
   [[nodiscard]] balance_mark begin_balance(std::string_view key) { return {ring_->charged_to(key)}; }
   /// What the provider says is left. Requests that were under way while it was asked may be in its figure or not; they
-  /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it; a longer
-  /// one for another reason stays.
+  /// are not counted twice. A balance above 0 ends a rest of kind "exhausted", with one request to probe it; one
+  /// for another reason stays.
   /// \throws system_error with `unknown_name`.
   void set_balance(std::string_view key, balance const& b, balance_mark mark) {
     ring_->set_balance(key, b, mark.charged);

@@ -20,7 +20,7 @@ struct limits {
   std::uint32_t requests_per_day = 0;    ///< requests in any 24 h; 0 = none
   std::uint32_t tokens_per_day = 0;      ///< tokens in any 24 h; 0 = none
   std::uint32_t concurrency = 0;         ///< leases out at once; 0 = none but the 65,535 that can be counted
-  std::int64_t quota = 0;                ///< tokens until the reset; 0 = none
+  std::int64_t quota = 0;                ///< tokens until the reset, never negative; 0 = none
   /// When the whole quota returns for the first time; empty = as `quota_renewal` says.
   std::optional<wall_time> quota_reset{};
   renewal quota_renewal{}; ///< when it returns again and again; the default: it does not

@@ -201,9 +201,11 @@ public:
   // --- administration
 
   void add(key_params params) {
-    if (params.name.empty() || params.secret.empty() || params.limits.quota < 0 || params.remaining.value_or(0) < 0) {
+    if (params.name.empty() || params.secret.empty() || params.remaining.value_or(0) < 0) {
       throw boost::system::system_error{error::invalid_argument, "key '" + params.name + "'"};
     }
+    check(params.name, params.limits);
+    check(params.name, params.lanes, params.lane_limits);
     std::unique_lock lock{admin_};
     if (keys_.contains(params.name)) {
       throw boost::system::system_error{error::duplicate_name, "key '" + params.name + "'"};
@@ -318,6 +320,7 @@ public:
   }
 
   void set_limits(std::string_view key, limits const& l) {
+    check(key, l);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     change_limits(index, l);
@@ -327,6 +330,7 @@ public:
   }
 
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
+    check(key, l);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
@@ -341,6 +345,7 @@ public:
   }
 
   void set_lane_limits(std::string_view key, std::map<std::string, rondo::limits> const& named, limits const& others) {
+    check(key, named, others);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
@@ -485,6 +490,18 @@ public:
   }
 
 private:
+  static void check(std::string_view key, limits const& l) {
+    if (l.quota < 0) {
+      throw boost::system::system_error{error::invalid_argument, "a negative quota for key '" + std::string{key} + "'"};
+    }
+  }
+  static void check(std::string_view key, std::map<std::string, rondo::limits> const& lanes, limits const& others) {
+    for (auto const& [name, l] : lanes) {
+      check(key, l);
+    }
+    check(key, others);
+  }
+
   [[nodiscard]] key_record& find(std::string_view name) {
     auto const at = keys_.find(name);
     if (at == keys_.end()) {
