@@ -268,4 +268,19 @@ BOOST_AUTO_TEST_CASE(a_handler_whose_executor_cannot_be_kept_at_work_leaves_noth
   BOOST_TEST(blocks == 0);
 }
 
+// A clock that is read now and then, or runs slowly, has not come as far as the timer.
+BOOST_AUTO_TEST_CASE(a_timer_that_goes_off_before_the_injected_clock_is_there_is_set_again) {
+  pool->add(key("k", {.concurrency = 1}));
+  auto const held = pool->try_acquire(1);
+  auto const waiter = start({.tokens = 1, .timeout = 1ms});
+  ctx.restart();
+  auto const calls = ctx.run_for(50ms);
+  BOOST_TEST(!waiter->done);
+  BOOST_TEST(calls < 100U); // a clock that stands still costs a timer now and then
+  clock.advance(1ms);
+  ctx.restart();
+  ctx.run_for(5s);
+  BOOST_TEST((waiter->ec == rondo::error::would_miss_deadline || waiter->ec == rondo::error::exhausted));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -57,7 +57,7 @@ private:
       }
       core->hold(); // waking sets the next alarm, and so must not happen under our lock
     }
-    core->wake();
+    core->alarm_went_off();
     core->let_go();
   }
 

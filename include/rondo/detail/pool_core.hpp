@@ -197,7 +197,7 @@ public:
     return true;
   }
 
-  /// Serves whoever can be served now. To be called when the alarm goes off, or an injected clock was moved.
+  /// Serves whoever can be served now. To be called when an injected clock was moved.
   void wake() {
     if (waiting_.load() == 0) {
       return;
@@ -206,6 +206,25 @@ public:
     {
       std::lock_guard const lock{mutex_};
       serve_line(done);
+    }
+    wait_line::complete_all(done);
+  }
+
+  /// The same when the timer has gone off. By an injected clock that may be too early: then it is set again, but never
+  /// for less than 1 ms, or a clock that stands still would keep a thread busy.
+  void alarm_went_off() {
+    if (waiting_.load() == 0) {
+      return;
+    }
+    waiter* done = nullptr;
+    {
+      std::lock_guard const lock{mutex_};
+      auto const before = alarm_;
+      serve_line(done);
+      if (alarm_ == before && alarm_ != never) {
+        constexpr tick shortest = 1'000'000;
+        set_alarm(std::max(alarm_, after(now(), shortest)));
+      }
     }
     wait_line::complete_all(done);
   }
@@ -350,7 +369,8 @@ public:
 protected:
   virtual ~pool_core() = default;
 
-  /// Call `wake` at `at`; replaces what was set before, `never` means not at all. Called with the line's lock held.
+  /// Call `alarm_went_off` at `at`; replaces what was set before, `never` means not at all. Called with the line's lock
+  /// held.
   virtual void set_alarm(tick at) noexcept = 0;
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
   /// A lease was settled: what stores keep has changed. Not called before `expect_charges`.
