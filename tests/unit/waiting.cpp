@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
 using namespace rondo::test;
@@ -266,6 +267,79 @@ BOOST_AUTO_TEST_CASE(a_handler_whose_executor_cannot_be_kept_at_work_leaves_noth
                            asio::bind_executor(executor_without_memory{&ctx}, [](rondo::error_code, rondo::lease) {}));
   BOOST_CHECK_THROW(pool->async_acquire(1, std::move(handler)), std::bad_alloc);
   BOOST_TEST(blocks == 0);
+}
+
+// What was charged makes a rate free later than it seemed. Who cannot wait for so long is told now, not when the time
+// comes that he hoped for.
+BOOST_AUTO_TEST_CASE(an_overrun_is_told_to_those_who_miss_their_deadline_by_it) {
+  for (auto const* const lane : {"", "x"}) {
+    auto k = key(std::string{"k"} + lane);
+    (*lane ? k.lanes[lane] : k.limits) = {.tokens_per_minute = 100};
+    pool->add(std::move(k));
+    auto overrun = pool->try_acquire({.tokens = 100, .lane = lane});
+    auto const waiter = start({.tokens = 50, .lane = lane, .timeout = 80s});
+    auto const patient = start({.tokens = 50, .lane = lane, .timeout = 200s});
+    pass(30s);
+    BOOST_TEST(!waiter->done);
+    overrun->settle(200);
+    poll();
+    BOOST_TEST((waiter->ec == rondo::error::would_miss_deadline));
+    BOOST_TEST(!patient->done);
+    pass(200s);
+    BOOST_TEST((patient->done && !patient->ec));
+    pool->remove(std::string{"k"} + lane);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_unsent_request_that_ends_is_told_to_those_who_miss_their_deadline_by_it) {
+  for (int how = 0; how < 4; ++how) {
+    reset({});
+    pool->add(key("k", {.requests_per_minute = 1}));
+    auto unsent = pool->try_acquire({.tokens = 1, .unsent = true});
+    auto const waiter = start({.tokens = 1, .timeout = 30s});
+    pass(10s);
+    BOOST_TEST(!waiter->done);
+    switch (how) {
+    case 0: unsent->mark_sent(); break;
+    case 1: unsent->settle(1); break;
+    case 2: unsent->report(outcome::rejected()); break;
+    default: unsent->report(outcome::transport_error());
+    }
+    poll();
+    BOOST_TEST((waiter->ec == rondo::error::would_miss_deadline), how);
+  }
+}
+
+// The head waits for one key; behind it somebody waits for the other one, from which one who does not wait may take.
+BOOST_AUTO_TEST_CASE(what_is_taken_behind_the_line_is_told_to_those_who_miss_their_deadline_by_it) {
+  constexpr auto work = rondo::capability::voice_creation;
+  auto k = key("for_the_head", {.concurrency = 1});
+  k.barred = work;
+  pool->add(std::move(k));
+  pool->add(key("rated", {.tokens_per_minute = 100}));
+  auto const held = pool->try_acquire(500);
+  pool->try_acquire({.tokens = 60, .needs = work})->settle(60);
+  auto const head = start({.tokens = 200});
+  auto const behind = start({.tokens = 70, .timeout = 80s, .needs = work});
+  pass(30s);
+  auto const taken = pool->try_acquire(40);
+  BOOST_TEST_REQUIRE(taken.has_value());
+  poll();
+  BOOST_TEST(!head->done);
+  BOOST_TEST((behind->ec == rondo::error::would_miss_deadline));
+}
+
+BOOST_AUTO_TEST_CASE(what_one_waiter_gets_is_told_to_those_who_miss_their_deadline_by_it) {
+  pool->add(key("k", {.tokens_per_minute = 100, .concurrency = 1}));
+  auto lent = pool->try_acquire(100);
+  auto const first = start({.tokens = 50});
+  auto const second = start({.tokens = 100, .timeout = 70s});
+  pass(30s);
+  BOOST_TEST(!second->done);
+  lent->settle(50);
+  poll();
+  BOOST_TEST(first->key() == "k");
+  BOOST_TEST((second->ec == rondo::error::would_miss_deadline));
 }
 
 // A clock that is read now and then, or runs slowly, has not come as far as the timer.

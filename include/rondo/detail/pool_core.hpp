@@ -233,11 +233,7 @@ public:
 
   /// The request of a grant that was taken `unsent` leaves now.
   void mark_sent(grant& g) noexcept {
-    if (!g.unsent) {
-      return;
-    }
-    count_from_now(g);
-    if (waiting_.load() != 0) {
+    if (count_from_now(g) && waiting_.load() != 0) {
       changed_.store(true); // a time is known where none was
       wake();
     }
@@ -276,11 +272,14 @@ public:
   void report(grant& g, outcome const& what) noexcept {
     using kind = outcome::kind;
     auto& s = *g.from;
-    count_from_now(g);
+    auto const began = count_from_now(g);
     lazy_now at{clock()};
     table_.charge(s, g.what(), 0, g.counted_since, at);
     if (g.in_lane) {
       lane_slots(g).charge(slot_in_lane(g), g.what_of_lane(), 0, g.counted_since, at);
+    }
+    if (began) {
+      note_delay();
     }
     if (what.what() != kind::rejected && what.what() != kind::too_large) {
       s.failures.fetch_add(1);
@@ -602,6 +601,10 @@ private:
       bool disturbed = false;
       auto const except = line_.empty() ? earmark{} : earmark_;
       served = take(want, out, now, {avoid, except, on_refusal::forget}, disturbed);
+      if (served && out.is_counted() && line_.first_deadline() != never) {
+        changed_.store(true); // what rates have left comes later now
+        serve_line(done);
+      }
     }
     wait_line::complete_all(done);
     return served;
@@ -721,8 +724,8 @@ private:
     if (full) {
       head_ = nullptr;
     }
-    serve_in_order(now, alarm, full, done);
-    if (!full && !line_.empty() && !table_.ready().empty()) {
+    auto const later = serve_in_order(now, alarm, full, done) && line_.first_deadline() != never;
+    if (!full && !line_.empty() && (later || !table_.ready().empty())) {
       // what is left is not enough for those who wait: only a look can tell when it will be
       full = true;
       alarm = never;
@@ -769,7 +772,9 @@ private:
     }
   }
 
-  void serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
+  /// True if rates have counted what somebody got: others may have to wait for longer than they hoped.
+  bool serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
+    auto counted = false;
     refusals refused_before;
     for (auto it = line_.in_order().begin(); it != line_.in_order().end();) {
       auto& w = *it++;
@@ -780,6 +785,7 @@ private:
       bool disturbed = false;
       manners const how{{}, first ? earmark{} : earmark_, on_refusal::watch};
       if (!is_refused(refused_before, w.want) && take(w.want, w.got, now, how, disturbed)) {
+        counted = counted || w.got.is_counted();
         leave_line(w);
         wait_line::push_done(w, done);
         continue;
@@ -804,6 +810,7 @@ private:
         break;
       }
     }
+    return counted;
   }
 
   [[nodiscard]] static bool is_refused(refusals const& before, demand const& want) noexcept {
@@ -857,7 +864,8 @@ private:
       lazy_now again{clock()};
       manners const how{{}, {}, on_refusal::forget};
       if (w == &line_.front() && take(w->want, w->got, again, how, disturbed)) {
-        leave_line(*w); // the capacity and the deadline came together
+        changed_.store(true); // for those behind him
+        leave_line(*w);       // the capacity and the deadline came together
         wait_line::push_done(*w, done);
       } else {
         fail(*w, look(w->want, now), now, done);
@@ -902,10 +910,11 @@ private:
     }
   }
 
-  /// A request that ends without a mark was sent now at the latest. Waiters are not told before it is charged.
-  void count_from_now(grant& g) noexcept {
+  /// A request that ends without a mark was sent now at the latest. Waiters are not told before it is charged. True if
+  /// its rates count from now on.
+  [[nodiscard]] bool count_from_now(grant& g) noexcept {
     if (!g.unsent) {
-      return;
+      return false;
     }
     g.counted_since = now();
     g.unsent = false;
@@ -913,18 +922,23 @@ private:
     if (g.in_lane) {
       start(slot_in_lane(g), lane_slots(g), g.what_of_lane(), g.counted_since);
     }
+    return true;
   }
 
   [[nodiscard]] BOOST_NOINLINE bool charge_rated(grant& g, std::int64_t actual) noexcept {
     auto at = recent();
-    return table_.charge(*g.from, g.what(), actual, g.counted_since, at);
+    auto const near = table_.charge(*g.from, g.what(), actual, g.counted_since, at);
+    if (actual > g.tokens) {
+      note_delay();
+    }
+    return near;
   }
 
   BOOST_NOINLINE void settle_with_care(grant& g, std::int64_t actual) noexcept {
     constexpr auto most_tokens = std::int64_t{1} << 50; // far beyond what any request costs
     actual = std::clamp<std::int64_t>(actual, 0, most_tokens);
     auto& s = *g.from;
-    count_from_now(g);
+    auto const later = count_from_now(g) || actual > g.tokens;
     lazy_now at{clock()};
     auto const near = table_.charge(s, g.what(), actual, g.counted_since, at);
     auto succeeded = succeed(s, table_, g.taken);
@@ -935,7 +949,10 @@ private:
     end_overload(*g.in);
     note_spending(s);
     if (g.in_lane) {
-      note_spending(slot_in_lane(g));
+      note_spending(slot_in_lane(g)); // that rates count more there is noted by `finish`
+    }
+    if (later && (s.gate.load() & gate::rated) != 0) {
+      note_delay();
     }
     if (charges_expected_.load()) {
       charged();
@@ -1030,6 +1047,13 @@ private:
       if (metered && s.unspent() < most_wanted_.load()) {
         changed_.store(true);
       }
+    }
+  }
+
+  /// Rates count more than before, or have begun to count: some may wait in vain.
+  void note_delay() noexcept {
+    if (waiting_.load() != 0) {
+      changed_.store(true);
     }
   }
 
