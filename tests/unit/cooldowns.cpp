@@ -279,4 +279,30 @@ BOOST_AUTO_TEST_CASE(a_refusal_never_raises_the_cap_that_was_learned) {
   BOOST_TEST(take_all(*this, {.tokens = 1}).size() <= 2U);
 }
 
+// Stores save when a change is announced.
+BOOST_AUTO_TEST_CASE(a_rest_that_becomes_another_one_is_announced) {
+  pool->add(key("a"));
+  int changes = 0;
+  std::string events;
+  auto const s1 = pool->on_change([&] { ++changes; });
+  auto const s2 = pool->on_event({rondo::event_kind::rate_limited, rondo::event_kind::exhausted},
+                                 [&](rondo::event const& e) { events += std::string{rondo::to_string(e.kind)} + ' '; });
+  auto leases = take_all(*this, {.tokens = 1}, 4);
+  auto const changes_by = [&](rondo::lease& l, outcome const& what) {
+    static_cast<void>(pool->snapshot());
+    changes = 0;
+    l.report(what);
+    poll();
+    return changes;
+  };
+  BOOST_TEST(changes_by(leases[0], outcome::rate_limited(10s)) == 1);
+  BOOST_TEST(changes_by(leases[1], outcome::rate_limited(60s)) == 1); // longer, but nothing that is news
+  BOOST_TEST(events == "rate_limited ");
+  BOOST_TEST(changes_by(leases[2], outcome::exhausted(1h)) == 1);
+  BOOST_TEST(events == "rate_limited exhausted ");
+  BOOST_TEST(changes_by(leases[3], outcome::rate_limited(10s)) == 0); // it rests for longer already
+  BOOST_TEST((state("a").status == key_status::exhausted));
+  BOOST_TEST(events == "rate_limited exhausted ");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

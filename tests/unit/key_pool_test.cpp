@@ -947,6 +947,21 @@ BOOST_AUTO_TEST_CASE(an_observer_that_throws_loses_no_later_event) {
   BOOST_TEST(seen == 4);
 }
 
+BOOST_AUTO_TEST_CASE(new_limits_are_told_as_a_change) {
+  pool->add(key("a"));
+  int told = 0;
+  auto const sub = pool->on_change([&] { ++told; });
+  auto const changes_by = [&](auto const& change) {
+    static_cast<void>(pool->snapshot());
+    told = 0;
+    change();
+    return told;
+  };
+  BOOST_TEST(changes_by([&] { pool->set_limits("a", {.quota = 100}); }) == 1);
+  BOOST_TEST(changes_by([&] { pool->set_lane_limits("a", "x", {.quota = 100}); }) == 1);
+  BOOST_TEST(changes_by([&] { pool->set_lane_limits("a", {{"y", {.quota = 100}}}, {}); }) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_change_is_told_once_until_somebody_looks) {
   pool->add(key("a"));
   int told = 0;

@@ -327,6 +327,7 @@ public:
     update(index);
     lock.unlock();
     freed(table()[index]);
+    note_change();
   }
 
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
@@ -342,6 +343,7 @@ public:
     apply_lane_limits(named, index, l);
     lock.unlock();
     freed(table()[index]);
+    note_change();
   }
 
   void set_lane_limits(std::string_view key, std::map<std::string, rondo::limits> const& named, limits const& others) {
@@ -358,6 +360,7 @@ public:
     apply_lane_limits(index);
     lock.unlock();
     freed(table()[index]);
+    note_change();
   }
 
   void set_weight(std::string_view key, std::uint32_t weight) {

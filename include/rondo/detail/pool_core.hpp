@@ -372,7 +372,7 @@ protected:
   /// held.
   virtual void set_alarm(tick at) noexcept = 0;
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
-  /// A lease was settled: what stores keep has changed. Not called before `expect_charges`.
+  /// A lease was settled, or a rest became longer: what stores keep has changed. Not called before `expect_charges`.
   virtual void charged() noexcept = 0;
   void expect_charges() noexcept { charges_expected_.store(true); }
   /// The last lease of a slot with retired keys has ended.
@@ -1143,11 +1143,13 @@ private:
 
   void rest(grant const& g, slot_type& s, table_type& t, rest_kind kind, tick length) noexcept {
     auto const at = now();
-    auto const rested = s.cool_until.load() > at;
+    auto const known = s.cool_until.load() > at && s.resting_for.load() == kind;
     if (t.cool(s, kind, after(at, jitter_(length)), at)) {
       changed_.store(true);
-      if (!rested) {
+      if (!known) {
         note(kind == rest_kind::exhausted ? event_kind::exhausted : event_kind::rate_limited, g);
+      } else if (charges_expected_.load()) {
+        charged(); // no news, but it lasts longer
       }
     }
   }
