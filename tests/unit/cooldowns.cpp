@@ -305,4 +305,22 @@ BOOST_AUTO_TEST_CASE(a_rest_that_becomes_another_one_is_announced) {
   BOOST_TEST(events == "rate_limited exhausted ");
 }
 
+BOOST_AUTO_TEST_CASE(a_rest_until_a_time_that_is_as_far_as_can_be_ends_at_once_or_never) {
+  for (auto const& what :
+       {outcome::rate_limited(rondo::wall_time::min()), outcome::exhausted(rondo::wall_time::min())}) {
+    reset({});
+    pool->add(key("a"));
+    take(*this, {.tokens = 1}).report(what);
+    BOOST_TEST(serve(*this, {.tokens = 1}) == "a");
+  }
+  for (auto const& what :
+       {outcome::rate_limited(rondo::wall_time::max()), outcome::exhausted(rondo::wall_time::max())}) {
+    reset({});
+    pool->add(key("a"));
+    take(*this, {.tokens = 1}).report(what);
+    advance(24h * 365 * 100);
+    BOOST_TEST(serve(*this, {.tokens = 1}) == "-");
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1095,7 +1095,9 @@ private:
       return std::max<tick>(duration_cast<nanoseconds>(*what.rest()).count(), 0);
     }
     if (what.until()) {
-      return std::max<tick>(duration_cast<nanoseconds>(*what.until() - clock().wall_now()).count(), 0);
+      constexpr auto longest = duration_cast<wall_time::duration>(nanoseconds::max());
+      auto const wall = clock().wall_now();
+      return *what.until() > wall ? nanoseconds{std::min(*what.until() - wall, longest)}.count() : 0;
     }
     return {};
   }
