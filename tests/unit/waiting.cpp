@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <string>
@@ -355,6 +356,18 @@ BOOST_AUTO_TEST_CASE(a_timer_that_goes_off_before_the_injected_clock_is_there_is
   ctx.restart();
   ctx.run_for(5s);
   BOOST_TEST((waiter->ec == rondo::error::would_miss_deadline || waiter->ec == rondo::error::exhausted));
+}
+
+// Not even the sum of both is too large to be reckoned with.
+BOOST_AUTO_TEST_CASE(who_wants_more_than_there_can_be_does_not_disturb_those_who_wait) {
+  pool->add(key("k", {.concurrency = 1, .quota = 100}));
+  auto held = pool->try_acquire(1);
+  auto const waiter = start({.tokens = 60});
+  auto const greedy = start({.tokens = std::numeric_limits<std::int64_t>::max()});
+  BOOST_TEST((greedy->ec == rondo::error::too_large));
+  held->report(outcome::rejected());
+  poll();
+  BOOST_TEST(waiter->key() == "k");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1023,7 +1023,7 @@ private:
     auto const& want = head.want;
     auto const word = s.gate.load();
     auto const metered = (word & gate::metered) != 0;
-    if ((word & gate::rated) != 0 || (metered && s.room(word) < most_wanted_.load() + want.tokens)) {
+    if ((word & gate::rated) != 0 || (metered && s.room(word) - want.tokens < most_wanted_.load())) {
       return false; // what he takes others may now miss, and must be told
     }
     if (table_of(*want.in) || want.in->cool_until.load() != 0 || bars(s, want.needs)) {
