@@ -1145,7 +1145,7 @@ private:
 
   void rest(grant const& g, slot_type& s, table_type& t, rest_kind kind, tick length) noexcept {
     auto const at = now();
-    auto const known = s.cool_until.load() > at && s.resting_for.load() == kind;
+    auto const known = s.cool_until.load() > at && s.exhausted() == (kind == rest_kind::exhausted);
     if (t.cool(s, kind, after(at, jitter_(length)), at)) {
       changed_.store(true);
       if (!known) {
