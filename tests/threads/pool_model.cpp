@@ -24,7 +24,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -325,16 +324,13 @@ private:
                             .affinity = static_cast<int>(below(4)) == 0 ? rondo::affinity{below(5)} : rondo::affinity{},
                             .unsent = want.unsent});
     touch(want.lane);
-    run_handlers([&] {
-      if (got) {
-        for (auto const& w : line_) {
-          require(!same_kind(w.want, want) || w.want.tokens > want.tokens,
-                  "waiter " + std::to_string(w.id) + " was overtaken");
-        }
-        accept(std::move(*got), want);
-      }
-    });
+    run_handlers();
     if (got) {
+      for (auto const& w : line_) {
+        require(!same_kind(w.want, want) || w.want.tokens > want.tokens,
+                "waiter " + std::to_string(w.id) + " was overtaken");
+      }
+      accept(std::move(*got), want);
       return;
     }
     auto const able = who_can_serve(want);
@@ -913,39 +909,23 @@ private:
   // --- checks
 
   void run_handlers() {
-    run_handlers([] {});
-  }
-  /// Who fails before his deadline may do so because of what others got in the same step, and is judged after them.
-  template <class Accept> void run_handlers(Accept const& accept_other) {
     handlers_.restart();
     handlers_.poll();
-    auto all = std::exchange(completed_, {});
-    auto const early =
-        std::stable_partition(all.begin(), all.end(), [this](completion const& c) { return !fails_early(c); });
-    std::for_each(all.begin(), early, [this](completion& c) { judge(c); });
-    accept_other();
-    std::for_each(early, all.end(), [this](completion& c) { judge(c); });
-  }
-
-  [[nodiscard]] bool fails_early(completion const& c) const {
-    auto const at = std::find_if(line_.begin(), line_.end(), [&](auto const& w) { return w.id == c.waiter; });
-    return c.ec && c.ec != asio::error::operation_aborted && at != line_.end() && at->deadline > now();
-  }
-
-  void judge(completion& c) {
-    auto const at = std::find_if(line_.begin(), line_.end(), [&](auto const& w) { return w.id == c.waiter; });
-    require(at != line_.end(), "a waiter completed twice");
-    note("  " + std::to_string(c.waiter) + (c.ec ? ": " + c.ec.message() : " is served"));
-    if (!c.ec) {
-      for (auto w = line_.begin(); w != at; ++w) {
-        require(!same_kind(w->want, at->want) || w->want.tokens > at->want.tokens,
-                "waiter " + std::to_string(w->id) + " was overtaken");
+    for (auto& c : std::exchange(completed_, {})) {
+      auto const at = std::find_if(line_.begin(), line_.end(), [&](auto const& w) { return w.id == c.waiter; });
+      require(at != line_.end(), "a waiter completed twice");
+      note("  " + std::to_string(c.waiter) + (c.ec ? ": " + c.ec.message() : " is served"));
+      if (!c.ec) {
+        for (auto w = line_.begin(); w != at; ++w) {
+          require(!same_kind(w->want, at->want) || w->want.tokens > at->want.tokens,
+                  "waiter " + std::to_string(w->id) + " was overtaken");
+        }
+        accept(std::move(c.lease), at->want);
+      } else {
+        judge_failure(*at, c.ec);
       }
-      accept(std::move(c.lease), at->want);
-    } else {
-      judge_failure(*at, c.ec);
+      line_.erase(at);
     }
-    line_.erase(at);
   }
 
   void judge_failure(waiting const& w, rondo::error_code ec) {

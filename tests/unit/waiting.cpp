@@ -311,38 +311,6 @@ BOOST_AUTO_TEST_CASE(an_unsent_request_that_ends_is_told_to_those_who_miss_their
   }
 }
 
-// The head waits for one key; behind it somebody waits for the other one, from which one who does not wait may take.
-BOOST_AUTO_TEST_CASE(what_is_taken_behind_the_line_is_told_to_those_who_miss_their_deadline_by_it) {
-  constexpr auto work = rondo::capability::voice_creation;
-  auto k = key("for_the_head", {.concurrency = 1});
-  k.barred = work;
-  pool->add(std::move(k));
-  pool->add(key("rated", {.tokens_per_minute = 100}));
-  auto const held = pool->try_acquire(500);
-  pool->try_acquire({.tokens = 60, .needs = work})->settle(60);
-  auto const head = start({.tokens = 200});
-  auto const behind = start({.tokens = 70, .timeout = 80s, .needs = work});
-  pass(30s);
-  auto const taken = pool->try_acquire(40);
-  BOOST_TEST_REQUIRE(taken.has_value());
-  poll();
-  BOOST_TEST(!head->done);
-  BOOST_TEST((behind->ec == rondo::error::would_miss_deadline));
-}
-
-BOOST_AUTO_TEST_CASE(what_one_waiter_gets_is_told_to_those_who_miss_their_deadline_by_it) {
-  pool->add(key("k", {.tokens_per_minute = 100, .concurrency = 1}));
-  auto lent = pool->try_acquire(100);
-  auto const first = start({.tokens = 50});
-  auto const second = start({.tokens = 100, .timeout = 70s});
-  pass(30s);
-  BOOST_TEST(!second->done);
-  lent->settle(50);
-  poll();
-  BOOST_TEST(first->key() == "k");
-  BOOST_TEST((second->ec == rondo::error::would_miss_deadline));
-}
-
 // A clock that is read now and then, or runs slowly, has not come as far as the timer.
 BOOST_AUTO_TEST_CASE(a_timer_that_goes_off_before_the_injected_clock_is_there_is_set_again) {
   pool->add(key("k", {.concurrency = 1}));

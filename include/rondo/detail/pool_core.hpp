@@ -601,10 +601,6 @@ private:
       bool disturbed = false;
       auto const except = line_.empty() ? earmark{} : earmark_;
       served = take(want, out, now, {avoid, except, on_refusal::forget}, disturbed);
-      if (served && out.is_counted() && line_.first_deadline() != never) {
-        changed_.store(true); // what rates have left comes later now
-        serve_line(done);
-      }
     }
     wait_line::complete_all(done);
     return served;
@@ -724,8 +720,8 @@ private:
     if (full) {
       head_ = nullptr;
     }
-    auto const later = serve_in_order(now, alarm, full, done) && line_.first_deadline() != never;
-    if (!full && !line_.empty() && (later || !table_.ready().empty())) {
+    serve_in_order(now, alarm, full, done);
+    if (!full && !line_.empty() && !table_.ready().empty()) {
       // what is left is not enough for those who wait: only a look can tell when it will be
       full = true;
       alarm = never;
@@ -772,9 +768,7 @@ private:
     }
   }
 
-  /// True if rates have counted what somebody got: others may have to wait for longer than they hoped.
-  bool serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
-    auto counted = false;
+  void serve_in_order(lazy_now& now, tick& alarm, bool full, waiter*& done) noexcept {
     refusals refused_before;
     for (auto it = line_.in_order().begin(); it != line_.in_order().end();) {
       auto& w = *it++;
@@ -785,7 +779,6 @@ private:
       bool disturbed = false;
       manners const how{{}, first ? earmark{} : earmark_, on_refusal::watch};
       if (!is_refused(refused_before, w.want) && take(w.want, w.got, now, how, disturbed)) {
-        counted = counted || w.got.is_counted();
         leave_line(w);
         wait_line::push_done(w, done);
         continue;
@@ -810,7 +803,6 @@ private:
         break;
       }
     }
-    return counted;
   }
 
   [[nodiscard]] static bool is_refused(refusals const& before, demand const& want) noexcept {

@@ -65,8 +65,6 @@ struct grant {
     counted_in_lane = c.counted;
     probes_lane = c.probe;
   }
-  /// Rates have counted it.
-  [[nodiscard]] bool is_counted() const noexcept { return counted != 0 || (in_lane && counted_in_lane != 0); }
   /// Nothing special is to be done when its request ends well.
   [[nodiscard]] BOOST_FORCEINLINE bool is_simple() const noexcept { return !unsent && !probe && !in_lane; }
 };
