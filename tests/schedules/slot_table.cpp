@@ -84,6 +84,15 @@ public:
   }
 
   void rest(tick length) { table_.cool(slot_, rondo::detail::rest_kind::rate_limited, now() + length, now()); }
+  void exhaust(tick length) { table_.cool(slot_, rondo::detail::rest_kind::exhausted, now() + length, now()); }
+  /// A balance has come.
+  void end_exhaustion() {
+    table_.end_exhaustion(slot_, now());
+    if ((slot_.gate.load() & gate::parked) != 0) {
+      table_.reconsider(slot_, now());
+    }
+    wake();
+  }
   void restore(tick judged) { table_.restore(slot_, judged); }
 
   void allow(std::uint32_t concurrency) {
@@ -380,6 +389,20 @@ struct a_slot_is_restored_as_it_begins_to_rest : pool_of_one {
   }
 };
 
+/// What was exhausted is told to rest for another reason as a balance comes.
+struct a_slot_rests_as_it_is_no_longer_exhausted : pool_of_one {
+  a_slot_rests_as_it_is_no_longer_exhausted() : pool_of_one{{}} { exhaust(100); }
+  std::vector<std::function<void()>> threads{[this] { rest(30); }, [this] { end_exhaustion(); },
+                                             [this] { take_and_refund(1); }};
+  void check() {
+    advance(29);
+    check_is_not_offered();
+    advance(1);
+    check_is_offered();
+    check_is_not_offered();
+  }
+};
+
 /// A slot is taken out of the index for a rest as others bring it back from the one before.
 struct a_slot_rests_again_as_it_comes_back : pool_of_one {
   a_slot_rests_again_as_it_comes_back() : pool_of_one{{}} {
@@ -494,6 +517,9 @@ BOOST_AUTO_TEST_CASE(no_old_success_ends_a_new_rest) {
 }
 BOOST_AUTO_TEST_CASE(no_rest_is_forgotten_as_another_ends) {
   check_schedules<a_slot_rests_again_as_it_comes_back>(2);
+}
+BOOST_AUTO_TEST_CASE(no_balance_ends_a_rest_that_is_not_for_exhaustion) {
+  check_schedules<a_slot_rests_as_it_is_no_longer_exhausted>(2);
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once) {
   check_schedules<a_quota_comes_back>(2);
