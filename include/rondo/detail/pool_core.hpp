@@ -222,8 +222,7 @@ public:
       auto const before = alarm_;
       serve_line(done);
       if (alarm_ == before && alarm_ != never) {
-        constexpr tick shortest = 1'000'000;
-        set_alarm(std::max(alarm_, after(now(), shortest)));
+        set_alarm(std::max(alarm_, after(now(), pause)));
       }
     }
     wait_line::complete_all(done);
@@ -715,10 +714,15 @@ private:
     }
     run_due_for_line(now);
     auto const rung = alarm_ != never && alarm_ <= now();
-    auto full = changed_.exchange(false) || rung;
+    auto const delayed = delayed_.exchange(false);
+    auto const looked_just_now = delayed && now() < after(last_look_, pause);
+    auto full = changed_.exchange(false) || rung || (delayed && !looked_just_now);
     auto alarm = full ? never : alarm_;
     if (full) {
       head_ = nullptr;
+      last_look_ = now();
+    } else if (delayed) {
+      alarm = std::min(alarm, after(last_look_, pause));
     }
     serve_in_order(now, alarm, full, done);
     if (!full && !line_.empty() && !table_.ready().empty()) {
@@ -1045,7 +1049,7 @@ private:
   /// Rates count more than before, or have begun to count: some may wait in vain.
   void note_delay() noexcept {
     if (waiting_.load() != 0) {
-      changed_.store(true);
+      delayed_.store(true);
     }
   }
 
@@ -1224,10 +1228,13 @@ private:
   alignas(64) std::atomic<std::uint64_t> holders_{1}; // the front, and after close() each lease that was out
   std::atomic<std::int64_t> most_wanted_{1};          // no waiter wants more tokens
   std::atomic<bool> changed_{false}; // something became later or impossible since the line was last looked at
+  std::atomic<bool> delayed_{false}; // the same, but so often that it is looked at only after a pause
 
   std::mutex mutex_; // guards what follows
   wait_line line_;
+  static constexpr tick pause = 1'000'000; // between looks at the line that may well be in vain
   tick alarm_ = never;
+  tick last_look_ = -pause;
   waiter* head_ = nullptr; // the head for which `earmark_` was found
   earmark earmark_;
 };
