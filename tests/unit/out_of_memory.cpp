@@ -98,6 +98,7 @@ struct world : pool_fixture {
 
   std::optional<rondo::subscription> told;
   int events = 0;
+  int added = 0;
   rondo::lease on_a;
   rondo::lease on_b;
 };
@@ -163,14 +164,11 @@ BOOST_AUTO_TEST_CASE(a_key_of_a_known_account_is_added_or_not) {
 BOOST_AUTO_TEST_CASE(many_keys_are_added_or_not) {
   try_without_memory(
       [](world& w) {
-        for (int i = 0; i < 300; ++i) {
-          auto const name = "key" + std::to_string(i);
-          if (!w.pool->snapshot().find(name)) {
-            w.pool->add(key(name));
-          }
+        for (; w.added < 70; ++w.added) {
+          w.pool->add(key("key" + std::to_string(w.added)));
         }
       },
-      [](world& w) { BOOST_TEST(take_all(w, {.tokens = 1}, 300).size() == 300U); });
+      [](world& w) { BOOST_TEST(take_all(w, {.tokens = 1}, 70).size() == 70U); });
 }
 
 BOOST_AUTO_TEST_CASE(limits_are_replaced) {
