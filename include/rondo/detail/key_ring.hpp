@@ -204,8 +204,8 @@ public:
     if (params.name.empty() || params.secret.empty() || params.remaining.value_or(0) < 0) {
       throw boost::system::system_error{error::invalid_argument, "key '" + params.name + "'"};
     }
-    check(params.name, params.limits);
-    check(params.name, params.lanes, params.lane_limits);
+    check_quota(params.name, params.limits);
+    check_quota(params.name, params.lanes, params.lane_limits);
     std::unique_lock lock{admin_};
     if (keys_.contains(params.name)) {
       throw boost::system::system_error{error::duplicate_name, "key '" + params.name + "'"};
@@ -320,7 +320,7 @@ public:
   }
 
   void set_limits(std::string_view key, limits const& l) {
-    check(key, l);
+    check_quota(key, l);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     change_limits(index, l);
@@ -331,7 +331,7 @@ public:
   }
 
   void set_lane_limits(std::string_view key, std::string_view lane, limits const& l) {
-    check(key, l);
+    check_quota(key, l);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
@@ -347,7 +347,7 @@ public:
   }
 
   void set_lane_limits(std::string_view key, std::map<std::string, rondo::limits> const& named, limits const& others) {
-    check(key, named, others);
+    check_quota(key, named, others);
     std::unique_lock lock{admin_};
     auto const index = find(key).slot;
     auto& account = accounts_[index];
@@ -493,16 +493,17 @@ public:
   }
 
 private:
-  static void check(std::string_view key, limits const& l) {
+  static void check_quota(std::string_view key, limits const& l) {
     if (l.quota < 0) {
       throw boost::system::system_error{error::invalid_argument, "a negative quota for key '" + std::string{key} + "'"};
     }
   }
-  static void check(std::string_view key, std::map<std::string, rondo::limits> const& lanes, limits const& others) {
+  static void check_quota(std::string_view key, std::map<std::string, rondo::limits> const& lanes,
+                          limits const& others) {
     for (auto const& [name, l] : lanes) {
-      check(key, l);
+      check_quota(key, l);
     }
-    check(key, others);
+    check_quota(key, others);
   }
 
   [[nodiscard]] key_record& find(std::string_view name) {
