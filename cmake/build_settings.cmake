@@ -38,6 +38,18 @@ function(rondo_program target)
   target_precompile_headers(${target} REUSE_FROM rondo_pch)
 endfunction()
 
+# Compiles the files of a program four at a time: what Asio makes of coroutines is most of the work, and much the same in
+# each. Their names must not collide. -DCMAKE_UNITY_BUILD=OFF for who changes one of them again and again.
+function(rondo_compile_together target)
+  if(DEFINED CMAKE_UNITY_BUILD AND NOT CMAKE_UNITY_BUILD)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage) # g++ takes the files for headers
+  endif()
+endfunction()
+
 # The bodies of the library, compiled once for all programs that need them: the other mode, with everything inline, is
 # tried by examples/quickstart and by the tests of the package.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/rondo_bodies.cpp CONTENT "#include <rondo/src.hpp>\n")

@@ -22,6 +22,8 @@
 
 namespace rondo::test {
 
+inline constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
 /// Certificates for the whole program: making them anew for each case would be most of its time.
 struct test_trust {
   temporary_directory files;

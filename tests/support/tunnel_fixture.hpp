@@ -22,7 +22,6 @@
 
 namespace rondo::test {
 
-inline constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 inline constexpr std::string_view established = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// The authority that vouches for proxies, and for nobody else.

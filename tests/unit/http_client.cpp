@@ -18,12 +18,11 @@ namespace {
 
 using namespace std::chrono_literals;
 using rondo::http::body_source;
+using rondo::test::ok;
 using rondo::test::peer;
 using rondo::test::scripted_server;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
-
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// Answers every request of a connection with the same bytes.
 scripted_server::script always(std::string_view answer, std::string* seen = nullptr) {

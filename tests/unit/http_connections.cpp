@@ -20,12 +20,11 @@
 namespace {
 
 using namespace std::chrono_literals;
+using rondo::test::ok;
 using rondo::test::peer;
 using rondo::test::scripted_server;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
-
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 char server_bytes[16];
 

@@ -16,13 +16,12 @@
 namespace {
 
 using namespace std::chrono_literals;
+using rondo::test::ok;
 using rondo::test::peer;
 using rondo::test::scripted_server;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
 using strings = std::vector<std::string>;
-
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// A server that answers a request when the test says so, and requests whose ends are kept.
 struct limits_fixture : rondo::test::http_fixture {

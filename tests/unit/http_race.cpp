@@ -22,12 +22,11 @@ namespace {
 using namespace std::chrono_literals;
 using boost::asio::ip::make_address;
 using boost::asio::ip::tcp;
+using rondo::test::ok;
 using rondo::test::peer;
 using rondo::test::scripted_server;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
-
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// An address whose port takes no connection and refuses none: its queue is full.
 class silent_address {

@@ -18,13 +18,12 @@ namespace {
 using namespace std::chrono_literals;
 using rondo::test::authority;
 using rondo::test::leaf_params;
+using rondo::test::ok;
 using rondo::test::peer;
 using rondo::test::scripted_server;
 using rondo::test::test_trust;
 using rondo::test::asio::awaitable;
 using verb = rondo::http::beast_http::verb;
-
-constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 struct tls_fixture : rondo::test::http_fixture {
   /// A client with these settings that finds `api.rondo.test` on this machine.

@@ -34,14 +34,14 @@ struct bare_waiter final : detail::waiter {
 };
 
 /// One slot, one waiter, and the moments at which he could be served and will be looked at.
-struct alarm_fixture {
+struct line_fixture {
   manual_clock clock;
   bare_core& core;
   detail::pool_core::slot_type* slot = nullptr;
   bare_waiter waiter;
 
-  alarm_fixture() : core{*new bare_core{options()}} {}
-  ~alarm_fixture() {
+  line_fixture() : core{*new bare_core{options()}} {}
+  ~line_fixture() {
     if (waiter.got.from) {
       core.refund(waiter.got);
     }
@@ -132,7 +132,7 @@ BOOST_FIXTURE_TEST_CASE(who_hoped_for_what_a_lane_had_lent_is_told_when_it_is_sp
   BOOST_TEST((hoping->ec == error::exhausted));
 }
 
-BOOST_FIXTURE_TEST_CASE(a_slot_whose_rate_is_used_up_is_parked_when_its_turn_comes, alarm_fixture) {
+BOOST_FIXTURE_TEST_CASE(a_slot_whose_rate_is_used_up_is_parked_when_its_turn_comes, line_fixture) {
   use({.requests_per_day = 1});
   use({});
   for (int i = 0; i < 3; ++i) {
@@ -143,7 +143,7 @@ BOOST_FIXTURE_TEST_CASE(a_slot_whose_rate_is_used_up_is_parked_when_its_turn_com
   BOOST_TEST(core.table().ready().test(1));
 }
 
-BOOST_FIXTURE_TEST_CASE(the_alarm_is_set_when_the_end_of_a_lease_gives_a_time, alarm_fixture) {
+BOOST_FIXTURE_TEST_CASE(the_alarm_is_set_when_the_end_of_a_lease_gives_a_time, line_fixture) {
   use({.concurrency = 1, .quota = 100, .quota_reset = clock.wall_now() + 1h});
   auto spent = take(50);
   core.settle(spent, 50);
@@ -154,9 +154,9 @@ BOOST_FIXTURE_TEST_CASE(the_alarm_is_set_when_the_end_of_a_lease_gives_a_time, a
   BOOST_TEST(core.alarm == could_serve_at());
 }
 
-BOOST_FIXTURE_TEST_CASE(the_alarm_is_moved_forward_when_the_end_of_a_lease_makes_it_earlier, alarm_fixture) {
+BOOST_FIXTURE_TEST_CASE(the_alarm_is_moved_forward_when_the_end_of_a_lease_makes_it_earlier, line_fixture) {
   for (auto const how : {0, 1, 2}) {
-    alarm_fixture f;
+    line_fixture f;
     f.use({.tokens_per_minute = 100});
     auto const held = f.take(30);
     f.clock.advance(30s);

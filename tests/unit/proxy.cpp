@@ -10,7 +10,7 @@ namespace {
 
 using rondo::http::proxy_kind;
 
-rondo::http::proxy parsed(std::string_view text) {
+rondo::http::proxy proxy_of(std::string_view text) {
   auto const out = rondo::http::parse_proxy(text);
   BOOST_TEST_REQUIRE(out.has_value(), "not parsed: " << text);
   return *out;
@@ -21,27 +21,27 @@ rondo::http::proxy parsed(std::string_view text) {
 BOOST_AUTO_TEST_SUITE(proxy)
 
 BOOST_AUTO_TEST_CASE(kinds_and_usual_ports) {
-  BOOST_TEST((parsed("http://h").kind == proxy_kind::http));
-  BOOST_TEST(parsed("http://h").port == 80);
-  BOOST_TEST((parsed("HTTPS://h").kind == proxy_kind::https));
-  BOOST_TEST(parsed("https://h").port == 443);
-  BOOST_TEST((parsed("SOCKS5://h").kind == proxy_kind::socks5));
-  BOOST_TEST((parsed("socks5h://h/").kind == proxy_kind::socks5h));
-  BOOST_TEST((parsed("socks4://h").kind == proxy_kind::socks4));
-  BOOST_TEST((parsed("socks4a://h").kind == proxy_kind::socks4a));
-  BOOST_TEST(parsed("socks5h://h").port == 1080);
-  BOOST_TEST(parsed("socks5h://[::1]:9").host == "::1");
-  BOOST_TEST(parsed("http://Proxy.Example:3128").host == "proxy.example");
+  BOOST_TEST((proxy_of("http://h").kind == proxy_kind::http));
+  BOOST_TEST(proxy_of("http://h").port == 80);
+  BOOST_TEST((proxy_of("HTTPS://h").kind == proxy_kind::https));
+  BOOST_TEST(proxy_of("https://h").port == 443);
+  BOOST_TEST((proxy_of("SOCKS5://h").kind == proxy_kind::socks5));
+  BOOST_TEST((proxy_of("socks5h://h/").kind == proxy_kind::socks5h));
+  BOOST_TEST((proxy_of("socks4://h").kind == proxy_kind::socks4));
+  BOOST_TEST((proxy_of("socks4a://h").kind == proxy_kind::socks4a));
+  BOOST_TEST(proxy_of("socks5h://h").port == 1080);
+  BOOST_TEST(proxy_of("socks5h://[::1]:9").host == "::1");
+  BOOST_TEST(proxy_of("http://Proxy.Example:3128").host == "proxy.example");
 }
 
 BOOST_AUTO_TEST_CASE(credentials_are_percent_decoded) {
-  auto const p = parsed("socks5h://us%65r%40zone:p%3ass%2Fw%25%20@h:1");
+  auto const p = proxy_of("socks5h://us%65r%40zone:p%3ass%2Fw%25%20@h:1");
   BOOST_TEST(p.has_credentials);
   BOOST_TEST(p.user == "user@zone");
   BOOST_TEST(p.password.reveal() == "p:ss/w% ");
-  BOOST_TEST(!parsed("socks5h://h:1").has_credentials);
-  BOOST_TEST(parsed("http://user@h:1").password.empty());
-  BOOST_TEST(parsed("http://user:a:b@h:1").password.reveal() == "a:b");
+  BOOST_TEST(!proxy_of("socks5h://h:1").has_credentials);
+  BOOST_TEST(proxy_of("http://user@h:1").password.empty());
+  BOOST_TEST(proxy_of("http://user:a:b@h:1").password.reveal() == "a:b");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_proxy_is_refused) {
@@ -65,46 +65,46 @@ BOOST_AUTO_TEST_CASE(credentials_that_the_protocol_cannot_carry_are_refused) {
     BOOST_TEST((!out && out.error() == rondo::error::invalid_credentials), text);
   }
   auto const fits = std::string(255, 'x');
-  BOOST_TEST(parsed("socks5h://" + fits + ":" + fits + "@h:1").user.size() == 255);
+  BOOST_TEST(proxy_of("socks5h://" + fits + ":" + fits + "@h:1").user.size() == 255);
 }
 
 BOOST_AUTO_TEST_CASE(user_and_password_are_part_of_the_identity) {
-  auto const p = parsed("http://session-1:secret@gate:8000");
-  BOOST_TEST((p == parsed("http://session-1:secret@GATE:8000/")));
+  auto const p = proxy_of("http://session-1:secret@gate:8000");
+  BOOST_TEST((p == proxy_of("http://session-1:secret@GATE:8000/")));
   for (auto const* const other : {"http://session-2:secret@gate:8000", "http://session-1:other@gate:8000",
                                   "http://gate:8000", "http://session-1:secret@gate:8001",
                                   "socks5://session-1:secret@gate:8000", "http://session-1:secret@gate2:8000"}) {
-    BOOST_TEST(!(p == parsed(other)), other);
+    BOOST_TEST(!(p == proxy_of(other)), other);
   }
 }
 
 BOOST_AUTO_TEST_CASE(hosts_of_every_form) {
-  BOOST_TEST(parsed("http://[2001:DB8:0::1]:1").host == "2001:db8::1");
-  BOOST_TEST(parsed("https://[::ffff:10.1.2.3]").host == "::ffff:10.1.2.3");
-  BOOST_TEST(parsed("https://user:pass@[::1]").port == 443);
-  BOOST_TEST(parsed("socks5h://10.1.2.3").host == "10.1.2.3");
+  BOOST_TEST(proxy_of("http://[2001:DB8:0::1]:1").host == "2001:db8::1");
+  BOOST_TEST(proxy_of("https://[::ffff:10.1.2.3]").host == "::ffff:10.1.2.3");
+  BOOST_TEST(proxy_of("https://user:pass@[::1]").port == 443);
+  BOOST_TEST(proxy_of("socks5h://10.1.2.3").host == "10.1.2.3");
   for (auto const* const text : {"http://::1:3128", "http://[::1%25lo]:1", "http://[::1]x:1", "http://[10.1.2.3]:1",
                                  "http://[::1", "http://[]:1"}) {
     BOOST_TEST(!rondo::http::parse_proxy(text).has_value(), text);
   }
   auto const longest = std::string(255, 'a');
-  BOOST_TEST(parsed("http://" + longest + ":1").host == longest);
+  BOOST_TEST(proxy_of("http://" + longest + ":1").host == longest);
   auto const too_long = rondo::http::parse_proxy("http://a" + longest + ":1");
   BOOST_TEST((!too_long && too_long.error() == rondo::error::name_too_long));
 }
 
 BOOST_AUTO_TEST_CASE(chains_of_a_socks_proxy_and_one_behind_it) {
-  auto const p = parsed("socks5h://u:p@a:1|https://v:q@b:2");
+  auto const p = proxy_of("socks5h://u:p@a:1|https://v:q@b:2");
   BOOST_TEST((p.kind == proxy_kind::https));
   BOOST_TEST(p.host == "b");
   BOOST_TEST(p.user == "v");
   BOOST_TEST_REQUIRE(p.through != nullptr);
-  BOOST_TEST((*p.through == parsed("socks5h://u:p@a:1")));
-  BOOST_TEST((p == parsed("socks5h://u:p@a:1|https://v:q@b:2")));
+  BOOST_TEST((*p.through == proxy_of("socks5h://u:p@a:1")));
+  BOOST_TEST((p == proxy_of("socks5h://u:p@a:1|https://v:q@b:2")));
   for (auto const* const other :
        {"https://v:q@b:2", "socks5h://u:x@a:1|https://v:q@b:2", "socks5h://u:p@a:1|https://v:q@b:3"}) {
-    BOOST_TEST(!(p == parsed(other)), other);
-    BOOST_TEST(!(parsed(other) == p), other);
+    BOOST_TEST(!(p == proxy_of(other)), other);
+    BOOST_TEST(!(proxy_of(other) == p), other);
   }
   for (auto const* const text : {"http://a:1|http://b:1", "https://a:1|http://b:1", "socks5h://a:1|socks5h://b:1",
                                  "socks5h://a:1|socks4://c:1|http://b:1", "|http://b:1", "socks5h://a:1|", "|",
@@ -120,18 +120,18 @@ BOOST_AUTO_TEST_CASE(the_whole_form_is_the_same_proxy) {
   for (auto const* const text : {"http://h", "HTTPS://User@Proxy.Example", "socks4a://id@h:1", "socks5h://[::1]:9",
                                  "http://:p@h:1", "http://@h:1", "socks5://us%65r%40zone:p%3ass%2Fw%25%20%7c%c3%a4@h:1",
                                  "socks5h://u:%00%0d%7f@a|https://v%7C:q@[2001:db8::1]:2"}) {
-    auto const p = parsed(text);
-    BOOST_TEST((parsed(to_url(p).reveal()) == p), text);
+    auto const p = proxy_of(text);
+    BOOST_TEST((proxy_of(to_url(p).reveal()) == p), text);
   }
-  BOOST_TEST(to_url(parsed("socks5h://a:1|http://u%3f:p@b")).reveal() == "socks5h://a:1|http://u%3F:p@b:80");
+  BOOST_TEST(to_url(proxy_of("socks5h://a:1|http://u%3f:p@b")).reveal() == "socks5h://a:1|http://u%3F:p@b:80");
 }
 
 BOOST_AUTO_TEST_CASE(the_masked_form_gives_nothing_away) {
-  BOOST_TEST(masked(parsed("socks5h://username:password@h:1080")) == "socks5h://u***:***@h:1080");
-  BOOST_TEST(masked(parsed("http://joe:password@h:3128")) == "http://***:***@h:3128");
-  BOOST_TEST(masked(parsed("http://%22quoted:password@h:3128")) == "http://***:***@h:3128");
-  BOOST_TEST(masked(parsed("http://[::1]:3128")) == "http://[::1]:3128");
-  BOOST_TEST(masked(parsed("socks5h://username:password@a|https://username:password@[::1]")) ==
+  BOOST_TEST(masked(proxy_of("socks5h://username:password@h:1080")) == "socks5h://u***:***@h:1080");
+  BOOST_TEST(masked(proxy_of("http://joe:password@h:3128")) == "http://***:***@h:3128");
+  BOOST_TEST(masked(proxy_of("http://%22quoted:password@h:3128")) == "http://***:***@h:3128");
+  BOOST_TEST(masked(proxy_of("http://[::1]:3128")) == "http://[::1]:3128");
+  BOOST_TEST(masked(proxy_of("socks5h://username:password@a|https://username:password@[::1]")) ==
              "socks5h://u***:***@a:1080|https://u***:***@[::1]:443");
 }
 

@@ -11,14 +11,14 @@
 
 using rondo::detail::never;
 using rondo::detail::tick;
-using window = rondo::detail::sliding_window<>;
+using window_type = rondo::detail::sliding_window<>;
 
 namespace {
 constexpr tick ms = 1'000'000;
 constexpr tick second = 1000 * ms;
 constexpr tick minute = 60 * second;
 
-bool take(window& w, std::uint32_t n, tick now, bool later = false) {
+bool take(window_type& w, std::uint32_t n, tick now, bool later = false) {
   return w.try_take(n, now, later);
 }
 } // namespace
@@ -26,7 +26,7 @@ bool take(window& w, std::uint32_t n, tick now, bool later = false) {
 BOOST_AUTO_TEST_SUITE(sliding_window)
 
 BOOST_AUTO_TEST_CASE(an_idle_window_may_be_spent_at_once_and_is_back_after_a_period_and_the_guard) {
-  window w{60, minute};
+  window_type w{60, minute};
   auto const start = 1000 * minute; // the beginning of a part
   for (int i = 0; i < 60; ++i) {
     BOOST_TEST(take(w, 1, start));
@@ -40,7 +40,7 @@ BOOST_AUTO_TEST_CASE(an_idle_window_may_be_spent_at_once_and_is_back_after_a_per
 }
 
 BOOST_AUTO_TEST_CASE(a_clock_may_stand_before_its_zero) {
-  window w{1, second};
+  window_type w{1, second};
   BOOST_TEST(take(w, 1, -1));
   BOOST_TEST(!take(w, 1, 0));
 }
@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_CASE(never_grants_more_than_the_limit_in_any_interval_of_a_perio
   for (unsigned seed = 1; seed <= 20; ++seed) {
     std::mt19937 random{seed};
     auto const limit = 1 + random() % 50;
-    window w{static_cast<std::uint32_t>(limit), second};
+    window_type w{static_cast<std::uint32_t>(limit), second};
     std::deque<std::pair<tick, std::uint32_t>> granted; // the provider's log: exact
     tick now = 100 * second;
     std::uint64_t total = 0;
@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(never_grants_more_than_the_limit_in_any_interval_of_a_perio
 }
 
 BOOST_AUTO_TEST_CASE(what_is_given_back_can_be_taken_again_but_only_once) {
-  window w{10, second};
+  window_type w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 10, now));
   w.give_back(4, now);
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(what_is_given_back_can_be_taken_again_but_only_once) {
 }
 
 BOOST_AUTO_TEST_CASE(units_that_start_later_count_until_a_period_after_their_start) {
-  window w{2, second};
+  window_type w{2, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 1, now, true));
   BOOST_TEST(take(w, 1, now));
@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(units_that_start_later_count_until_a_period_after_their_sta
 }
 
 BOOST_AUTO_TEST_CASE(knows_when_a_part_of_the_units_returns) {
-  window w{10, second};
+  window_type w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 3, now));
   BOOST_TEST(take(w, 7, now + 500 * ms));
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(knows_when_a_part_of_the_units_returns) {
 }
 
 BOOST_AUTO_TEST_CASE(a_limit_that_is_switched_on_knows_what_was_granted_before) {
-  window w{5, second};
+  window_type w{5, second};
   auto const now = 50 * second;
   w.set_limit(0);
   BOOST_TEST(take(w, 8, now));
@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(a_limit_that_is_switched_on_knows_what_was_granted_before) 
 }
 
 BOOST_AUTO_TEST_CASE(a_forced_debit_may_exceed_the_limit_and_is_paid_off) {
-  window w{10, second};
+  window_type w{10, second};
   auto const now = 50 * second;
   BOOST_TEST(take(w, 10, now));
   w.force(5, now);
