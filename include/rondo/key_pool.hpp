@@ -62,8 +62,9 @@ struct balance_mark {
 /// Distinct objects: safe. Shared objects: safe, except for destruction and assignment.
 ///
 /// Destroying a pool with waiters completes them with `operation_aborted`, through their executors. Leases that are out
-/// stay usable and end without effect. A pool must not outlive the execution context of its executor, nor one on which
-/// somebody waits; when such a context stops, waiters stay parked until it runs again.
+/// stay usable and end without effect; all secrets are wiped when the last of them ends. A pool must not outlive the
+/// execution context of its executor, nor one on which somebody waits; when such a context stops, waiters stay parked
+/// until it runs again.
 ///
 /// Most callers want `acquire`: it waits its turn. `try_acquire` never waits; `async_acquire` takes any completion
 /// token.
@@ -168,7 +169,8 @@ public:
   /// same account that is added later brings its own limits; what was spent stays spent. False if there is no such key.
   bool remove(std::string_view name) { return ring_->remove(name); }
   /// Gives a key another secret, and a second chance if the old one was invalid. Leases on it keep the old secret,
-  /// which is wiped when the account's last lease ends. \throws system_error with `unknown_name` or `invalid_argument`.
+  /// which is wiped when the account's last lease ends; that it is invalid is no news then. \throws system_error with
+  /// `unknown_name` or `invalid_argument`.
   void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. As long as they say the same of when the quota
   /// returns, its next return stays too: it neither comes twice nor gets lost, whoever named it and however the wall
@@ -210,7 +212,8 @@ public:
   void set_balance(std::string_view key, balance const& b) { ring_->set_balance(key, b, {}); }
 
   /// When the first key that rests until a known time comes back: the time of `steady_clock` (of the injected clock).
-  /// Empty when none rests, or nobody knows for how long. Lanes that rest do not count. The cost does not grow with the
+  /// Empty when none rests, or nobody knows for how long. Lanes that rest do not count, nor does a key that has as many
+  /// leases out as it may. The cost does not grow with the
   /// number of keys; it spins for moments while another thread works on the same queue.
   [[nodiscard]] std::optional<steady_time> next_return() const noexcept {
     auto const at = ring_->next_return();

@@ -109,6 +109,14 @@ public:
     granted_tokens_ = 0;
   }
 
+  /// Limits that say the same of when the quota returns.
+  void grow_quota_by(std::int64_t more) {
+    limits_.quota += more;
+    table_.renew_quota(slot_, now());
+    table_.set_limits(slot_, limits_, true, more);
+    wake();
+  }
+
   /// So much was spent that the next charge has to move it into the books.
   void fill_the_books() {
     constexpr auto much = std::int64_t{1} << 39;
@@ -150,6 +158,7 @@ public:
     }
   }
   [[nodiscard]] std::uint32_t leases() const { return leases_; }
+  [[nodiscard]] std::int64_t granted_tokens() const { return granted_tokens_; }
 
   void check_every_lease_saw_the_close() {
     expect(ended_after_close_ == counted_at_close_, "the leases that were counted at the close have not all seen it");
@@ -430,6 +439,20 @@ struct a_quota_comes_back : pool_of_one {
   void check() { check_waiter_was_served(); }
 };
 
+/// It comes back as the limits grow, but for what somebody had of it before.
+struct a_quota_comes_back_as_it_grows : pool_of_one {
+  a_quota_comes_back_as_it_grows() : pool_of_one{ten_tokens} { reset_after(10); }
+  std::vector<std::function<void()>> threads{[this] { grow_quota_by(10); },
+                                             [this] {
+                                               advance(10);
+                                               take(6);
+                                             }};
+  void check() {
+    take_what_is_left();
+    expect(granted_tokens() == 20, "the quota did not come back");
+  }
+};
+
 /// What was spent moves into the books as the quota comes back.
 struct books_are_corrected_as_a_quota_comes_back : pool_of_one {
   books_are_corrected_as_a_quota_comes_back() : pool_of_one{ten_tokens} {
@@ -523,6 +546,9 @@ BOOST_AUTO_TEST_CASE(no_balance_ends_a_rest_that_is_not_for_exhaustion) {
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once) {
   check_schedules<a_quota_comes_back>(2);
+}
+BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_limits_grow) {
+  check_schedules<a_quota_comes_back_as_it_grows>(3);
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_books_are_corrected) {
   check_schedules<books_are_corrected_as_a_quota_comes_back>(4);

@@ -14,6 +14,7 @@
 #include <vector>
 
 using namespace rondo::test;
+using rondo::error;
 using rondo::event_kind;
 using rondo::key_status;
 using rondo::outcome;
@@ -275,6 +276,106 @@ BOOST_AUTO_TEST_CASE(requests_stay_with_their_keys_when_others_come_and_go) {
   pool->add(key("a1", {}, "team")); // another key now
   BOOST_TEST(state("a1").requests == 0U);
   BOOST_TEST(state("a2").requests == 9U);
+}
+
+BOOST_AUTO_TEST_CASE(requests_and_failures_stay_with_a_key_whose_secret_is_replaced) {
+  for (auto const keys : {1, 2}) {
+    reset({});
+    std::map<std::string, std::vector<rondo::lease>> held;
+    std::map<std::string, std::uint64_t> expected;
+    for (int i = 1; i <= keys; ++i) {
+      pool->add(key("k" + std::to_string(i), {}, "team"));
+    }
+    for (int i = 0; i < 8; ++i) {
+      auto l = take(*this, {.tokens = 1});
+      auto const name = std::string{l.key_name()};
+      ++expected[name];
+      held[name].push_back(std::move(l));
+    }
+    auto const agree = [&] {
+      for (auto const& [name, n] : expected) {
+        BOOST_TEST(state(name).requests == n, name << " of " << keys << ": " << state(name).requests << ", not " << n);
+      }
+    };
+    for (auto const* const fresh : {"second", "third"}) {
+      for (auto& [name, leases] : held) {
+        pool->replace_secret(name, rondo::secret{fresh});
+        agree();
+        leases.back().refund();
+        leases.pop_back();
+        --expected[name];
+        agree();
+        ++expected[std::string{take(*this, {.tokens = 1}).key_name()}];
+        agree();
+      }
+    }
+    held["k1"].back().report(outcome::rejected());
+    held["k1"].pop_back();
+    held["k1"].back().report(outcome::overloaded());
+    held["k1"].pop_back();
+    BOOST_TEST(state("k1").failures == 1U);
+    agree();
+    held.clear(); // the old secrets are wiped
+    agree();
+    BOOST_TEST(state("k1").failures == 1U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_request_is_refunded_that_began_with_a_secret_of_a_key_that_is_gone) {
+  pool->add(key("a", {}, "team"));
+  auto old = take(*this, {.tokens = 1});
+  pool->replace_secret("a", rondo::secret{"another one"});
+  auto newer = take(*this, {.tokens = 1});
+  pool->remove("a");
+  pool->add(key("b", {}, "team"));
+  order(*this, 3, {.tokens = 1});
+  old.refund();
+  BOOST_TEST(state("b").requests == 3U);
+  newer.refund();
+  BOOST_TEST(state("b").requests == 3U);
+}
+
+// --- the largest numbers
+
+BOOST_AUTO_TEST_CASE(the_largest_quota_can_be_overdrawn_changed_and_returned) {
+  constexpr auto absurd = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t largest = 1'000'000'000'000'000'000;
+  auto const limits_of = [&](std::int64_t quota) {
+    return rondo::limits{.quota = quota, .quota_reset = clock.wall_now() + 1h};
+  };
+  pool->add(key("a", {.quota = 1}));
+  pool->add(key("idle"));
+  pool->set_disabled("idle", true);
+  auto const begin = take_all(*this, {.tokens = 1});
+  for (int i = 0; i < 3000; ++i) {
+    pool->set_balance("a", {.limit = absurd, .remaining = absurd});
+    auto overdrawn = take(*this, {.tokens = 1});
+    pool->set_balance("a", {.limit = absurd, .remaining = -absurd});
+    overdrawn.settle(absurd);
+  }
+  BOOST_TEST(!pool->try_acquire(1));
+  BOOST_TEST(*state("a").remaining == 0);
+  BOOST_TEST(state("a").character_limit == largest);
+  pool->set_limits("a", limits_of(absurd));
+  BOOST_TEST(!pool->try_acquire(1));
+  pool->set_limits("a", limits_of(10));
+  pool->set_limits("a", limits_of(absurd));
+  BOOST_TEST(!pool->try_acquire(1));
+  advance(1h);
+  BOOST_TEST(*state("a").remaining == largest);
+  take(*this, {.tokens = 1}).settle(1);
+  BOOST_TEST(*state("a").remaining == largest - 1);
+}
+
+BOOST_AUTO_TEST_CASE(no_request_is_larger_than_the_largest_rate_and_granted_all_the_same) {
+  constexpr auto most = std::numeric_limits<std::uint32_t>::max();
+  pool->add(key("a", {.tokens_per_minute = most}));
+  BOOST_TEST(!pool->try_acquire(std::int64_t{most} + 5));
+  BOOST_TEST(!pool->try_acquire(std::int64_t{most}));
+  auto const too_much = start({.tokens = std::int64_t{most}});
+  BOOST_TEST((too_much->ec == error::too_large));
+  BOOST_TEST(pool->try_acquire(std::int64_t{most} - 1).has_value());
+  BOOST_TEST(!pool->try_acquire(1));
 }
 
 // --- near the limit

@@ -803,6 +803,33 @@ BOOST_AUTO_TEST_CASE(a_key_gets_another_secret_and_a_second_chance) {
   BOOST_CHECK_THROW(pool->replace_secret("b", rondo::secret{"x"}), boost::system::system_error);
 }
 
+BOOST_AUTO_TEST_CASE(what_becomes_of_an_old_secret_is_no_news) {
+  pool->add(key("a", {}, "shared"));
+  pool->add(key("b", {}, "shared"));
+  int told = 0;
+  auto const told_of = pool->on_event({rondo::event_kind::invalid}, [&](rondo::event const&) { ++told; });
+  auto one = pool->try_acquire(1);
+  auto two = pool->try_acquire(1);
+  std::string const replaced{one->key_name()};
+  pool->replace_secret(replaced, rondo::secret{"another one"});
+  pool->remove(two->key_name());
+  one->report(outcome::invalid_key());
+  two->report(outcome::invalid_key());
+  poll();
+  BOOST_TEST(told == 0);
+  BOOST_TEST((state(replaced).status == key_status::active));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_key_is_barred_from_under_its_old_secret_it_is_barred_from_under_the_new_one) {
+  auto const voices = rondo::capability::voice_creation;
+  pool->add(key("a"));
+  auto old = pool->try_acquire(1);
+  pool->replace_secret("a", rondo::secret{"another one"});
+  old->bar(voices);
+  BOOST_TEST(!pool->try_acquire({.tokens = 1, .needs = voices}));
+  BOOST_TEST(state("a").barred.contains(voices));
+}
+
 BOOST_AUTO_TEST_CASE(another_secret_leaves_the_requests_of_all_keys_of_the_account_as_they_were) {
   pool->add(key("a", {}, "shared"));
   pool->add(key("b", {}, "shared"));

@@ -49,7 +49,9 @@ struct key_params {
   /// Of single lanes, besides those of the account; must be the same for all keys of the account.
   std::map<std::string, rondo::limits> lanes{};
   rondo::limits lane_limits{}; ///< of each lane that is not in `lanes`; must be the same for all keys of the account
-  std::uint32_t weight = 1;    ///< the account's share under `strategy::weighted`, as its first key says; 0 counts as 1
+  /// The account's share under `strategy::weighted`, as its first key says: 1 to 1,000,000; what is beyond counts as
+  /// the nearest of them.
+  std::uint32_t weight = 1;
   std::optional<std::int64_t> remaining{};    ///< tokens left now; without a quota it is taken as the quota too
   std::optional<wall_time> exhausted_until{}; ///< rests until then, as if the provider had said so
   capability_set barred{};                    ///< what it cannot be used for
@@ -69,8 +71,17 @@ struct key_record {
   std::atomic<std::uint64_t> requests{0}; ///< of the first key of an account, what the others leave of its slot's
   std::atomic<std::uint64_t> failures{0};
   std::atomic<bool> removed{false}; ///< counts its requests itself from then on, first key or not
+  key_record* successor = nullptr;  ///< with another secret; changed and read by administrative calls only
 
   [[nodiscard]] bool usable() const noexcept { return !invalid.load() && !disabled.load(); }
+  /// The same key with its newest secret.
+  [[nodiscard]] key_record& newest() noexcept {
+    auto* k = this;
+    while (k->successor) {
+      k = k->successor;
+    }
+    return *k;
+  }
 };
 
 using key_list = std::vector<key_record*>;
@@ -266,7 +277,12 @@ public:
     auto list = list_of(account, members);
     make_room(account.retired);
     // nothing fails from here on
-    key->requests.store(requests_of(*key));
+    auto requests = requests_of(*key);
+    for_each_former(*key, [&](key_record& former) {
+      requests -= former.requests.load();
+      former.removed.store(true, std::memory_order_release); // pairs with lease::refund()
+    });
+    key->requests.store(requests);
     key->removed.store(true, std::memory_order_release); // pairs with lease::refund()
     account.members.swap(members);
     std::erase(order_, key);
@@ -296,7 +312,6 @@ public:
     record->masked = fresh.masked();
     record->barred.store(old.barred.load());
     record->disabled.store(old.disabled.load());
-    record->failures.store(old.failures.load());
     record->params = old.params;
     record->params.secret = std::move(fresh);
     auto members = account.members;
@@ -304,7 +319,7 @@ public:
     auto list = list_of(account, members);
     make_room(account.retired);
     // nothing fails from here on
-    record->requests.store(old.requests.exchange(0)); // or they would be counted with the retired ones too
+    old.successor = record.get();
     account.members.swap(members);
     std::replace(order_.begin(), order_.end(), &old, record.get());
     last_key_.store(nullptr);
@@ -383,7 +398,7 @@ public:
   void set_barred(key_record& k, capability_set what) {
     {
       std::lock_guard const lock{admin_};
-      k.barred.fetch_or(what.bits());
+      k.newest().barred.fetch_or(what.bits());
       update(k.slot);
     }
     freed(table()[k.slot]); // who waits for what no key can do any more must be told
@@ -469,7 +484,13 @@ private:
     }
     s.gate.fetch_and(~gate::retired);
     for (auto const& k : account.retired) {
-      account.requests_of_wiped_keys += k->requests.load();
+      auto& newest = k->newest();
+      if (newest.removed.load()) {
+        account.requests_of_wiped_keys += k->requests.load();
+      } else {
+        newest.requests.fetch_add(k->requests.load());
+        newest.failures.fetch_add(k->failures.load());
+      }
     }
     account.retired.clear();
     account.lists.erase(account.lists.begin(), account.lists.end() - 1);
@@ -478,11 +499,11 @@ private:
 public:
   /// The provider does not know the key of a lease.
   void invalidate(key_record& k) noexcept {
-    if (k.invalid.exchange(true)) {
-      return;
-    }
     {
       std::lock_guard const lock{admin_};
+      if (k.removed.load() || k.successor || k.invalid.exchange(true)) {
+        return; // no news of a key that is in use
+      }
       update(k.slot);
     }
     if (wanted(event_kind::invalid)) {
@@ -540,6 +561,7 @@ private:
   void set_up_account(std::uint32_t index, bool fresh, key_params const& p) {
     auto& account = accounts_[index];
     auto& s = table()[index];
+    auto const left = p.remaining ? std::optional{expense::bounded(*p.remaining)} : std::nullopt;
     if (account.members.empty()) {
       s.weight.store(p.weight);
       set_lanes(account, p.lanes, p.lane_limits);
@@ -547,16 +569,16 @@ private:
     }
     if (fresh) {
       account.limits = p.limits;
-      apply_limits(index, p.remaining.value_or(p.limits.quota) - s.unspent(), p.remaining);
+      apply_limits(index, left.value_or(expense::bounded(p.limits.quota)) - s.unspent(), left);
     } else if (account.members.empty()) {
       change_limits(index, p.limits); // what was spent stays spent
-      if (p.remaining) {
-        apply_limits(index, *p.remaining - s.unspent(), p.remaining);
+      if (left) {
+        apply_limits(index, *left - s.unspent(), left);
       }
-    } else if (p.remaining && (s.gate.load() & gate::metered) == 0) {
-      apply_limits(index, *p.remaining - s.unspent(), p.remaining);
-    } else if (p.remaining && *p.remaining < s.unspent()) {
-      table().move_balance(s, *p.remaining - s.unspent());
+    } else if (left && (s.gate.load() & gate::metered) == 0) {
+      apply_limits(index, *left - s.unspent(), left);
+    } else if (left && *left < s.unspent()) {
+      table().move_balance(s, *left - s.unspent());
     }
   }
 
@@ -612,15 +634,26 @@ private:
     }
   }
 
+  /// Goes through the records of a key from before its secret was replaced, as long as they are kept.
+  template <class Function> void for_each_former(key_record const& key, Function&& f) const {
+    for (auto const& k : accounts_[key.slot].retired) {
+      if (k.get() != &key && &k->newest() == &key) {
+        f(*k);
+      }
+    }
+  }
+
   /// The first key of an account does not count its requests itself: that would cost every acquire.
   [[nodiscard]] std::uint64_t requests_of(key_record const& key) {
     auto const& account = accounts_[key.slot];
     if (account.members.front() != &key) {
-      return key.requests.load();
+      auto own = key.requests.load();
+      for_each_former(key, [&](key_record const& former) { own += former.requests.load(); });
+      return own;
     }
     auto others = account.requests_of_wiped_keys;
     for (auto const& k : account.retired) {
-      others += k->requests.load();
+      others += &k->newest() != &key ? k->requests.load() : 0;
     }
     for (std::size_t i = 1; i < account.members.size(); ++i) {
       others += account.members[i]->requests.load();
@@ -723,7 +756,8 @@ private:
 
   /// What a change of quota adds. Who had one has spent of it; who gets his first has spent nothing.
   [[nodiscard]] static std::int64_t more_of(std::int64_t before, std::int64_t now, slot_type const& s) noexcept {
-    return now == 0 ? 0 : before != 0 ? now - before : now - s.unspent();
+    auto const whole = expense::bounded(now);
+    return now == 0 ? 0 : before != 0 ? whole - expense::bounded(before) : whole - s.unspent();
   }
 
   /// \param balance what is left, if there is no quota to tell
@@ -737,7 +771,9 @@ private:
     table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, more);
   }
 
-  void correct_balance(std::uint32_t index, balance const& b, std::optional<std::int64_t> charged_before) {
+  void correct_balance(std::uint32_t index, balance b, std::optional<std::int64_t> charged_before) {
+    b.limit = expense::bounded(b.limit);
+    b.remaining = expense::bounded(b.remaining);
     auto& account = accounts_[index];
     auto& s = table()[index];
     account.balance_set = clock().wall_now();
@@ -810,17 +846,11 @@ private:
     out.name = key.params.name;
     out.short_key = key.masked;
     out.account = account.name;
-    // a balance may be anything the provider says
-    if (!metered) {
-      out.character_count = s.charged();
-    } else if (unspent < 0 && quota > std::numeric_limits<std::int64_t>::max() + unspent) {
-      out.character_count = std::numeric_limits<std::int64_t>::max();
-    } else {
-      out.character_count = quota - unspent;
-    }
+    out.character_count = metered ? quota - unspent : s.charged();
     out.in_flight = gate::leases(word);
     out.requests = requests_of(key);
     out.failures = key.failures.load();
+    for_each_former(key, [&](key_record const& former) { out.failures += former.failures.load(); });
     out.barred = capability_set::from_bits(key.barred.load());
     out.balance_set = account.balance_set;
     if (metered) {

@@ -225,7 +225,7 @@ private:
   /// time that passes with the turns of all. One that was away does not make up for the turns it missed.
   void spend_turn(slot_type& s) noexcept {
     constexpr std::uint64_t whole = std::uint64_t{1} << 24;
-    auto const weight = std::max(s.weight.load(), 1U);
+    auto const weight = std::clamp(s.weight.load(), 1U, 1'000'000U);
     auto const now = virtual_time_.load();
     auto start = s.virtual_start.load();
     std::uint64_t turn = 0;

@@ -38,11 +38,14 @@ struct units_in_use {
 /// All functions: any thread.
 template <template <class> class Atomic = std::atomic> class sliding_window {
 public:
+  /// Of all limits, so that no window grants a request of more units than can be counted.
+  static constexpr std::uint32_t largest = std::numeric_limits<std::uint32_t>::max() - 1;
+
   /// `limit` 0 = no limit: units are counted, so that a later limit knows of them.
-  sliding_window(std::uint32_t limit, tick period) noexcept : limit_{limit}, part_{period / parts} {}
+  sliding_window(std::uint32_t limit, tick period) noexcept : limit_{std::min(limit, largest)}, part_{period / parts} {}
 
   [[nodiscard]] std::uint32_t limit() const noexcept { return limit_.load(); }
-  void set_limit(std::uint32_t limit) noexcept { limit_.store(limit); }
+  void set_limit(std::uint32_t limit) noexcept { limit_.store(std::min(limit, largest)); }
 
   /// Takes `n` units, which count from `now`; with `later` they count for ever, until `start` gives them a beginning.
   [[nodiscard]] BOOST_FORCEINLINE bool try_take(std::uint32_t n, tick now, bool later) noexcept {

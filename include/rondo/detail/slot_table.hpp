@@ -516,22 +516,6 @@ public:
     return at != 0 ? std::optional{from_ns(at)} : std::nullopt;
   }
 
-  /// The whole quota returns at `first`, and from then on as `how` says. Said once more of a slot that is `metered`, it
-  /// changes nothing: what is pending follows from the last renewal, or the provider named it. One thread at a time.
-  void set_reset(slot_type& s, std::optional<wall_time> first, renewal const& how, bool metered) {
-    auto const* const known = s.terms.load();
-    auto const news = known ? first != known->first || how != known->how : first || how != renewal{};
-    if (!news && (metered || !known)) {
-      return;
-    }
-    auto& terms = terms_of(s);
-    static_cast<void>(lock_books(s));
-    terms.first = first;
-    terms.how = how;
-    auto const wall = clock_->wall_now();
-    auto const coming = first && *first > wall; // one that is past has been in force
-    set_next_reset(s, terms, coming ? first : how.next(std::max(terms.renewed, wall)), to_tick(clock_->steady_now()));
-  }
   /// The provider named the next return; what follows it stays.
   void set_reset(slot_type& s, wall_time next) {
     auto& terms = terms_of(s);
@@ -543,11 +527,9 @@ public:
   /// Leases out stay.
   void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t more) {
     using r = rates_type;
+    set_quota(s, l, metered, more);
     s.concurrency.store(l.concurrency);
     update_cap(s);
-    s.quota.store(l.quota);
-    set_reset(s, l.quota_reset, l.quota_renewal, metered);
-    move_balance(s, more);
     auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
                           l.requests_per_day != 0 || l.tokens_per_day != 0;
     auto* rates = s.rates.load();
@@ -700,6 +682,28 @@ private:
       s.terms.store(terms, std::memory_order_release); // pairs with the loads of it
     }
     return *terms;
+  }
+
+  /// Quota, what is left of it, and when it returns change together: no renewal comes between.
+  ///
+  /// Limits that say the same of when it returns as before change nothing about that, if the slot is `metered`: what is
+  /// pending follows from the last renewal, or the provider named it.
+  void set_quota(slot_type& s, limits const& l, bool metered, std::int64_t more) {
+    auto const returns = l.quota_reset || l.quota_renewal != renewal{};
+    auto* const terms = returns ? &terms_of(s) : s.terms.load();
+    auto const reset = lock_books(s);
+    s.quota.store(expense::bounded(l.quota));
+    move_balance(s, more);
+    if (!terms || (metered && terms->first == l.quota_reset && terms->how == l.quota_renewal)) {
+      s.quota_reset.store(reset);
+      return;
+    }
+    terms->first = l.quota_reset;
+    terms->how = l.quota_renewal;
+    auto const wall = clock_->wall_now();
+    auto const coming = l.quota_reset && *l.quota_reset > wall; // one that is past has been in force
+    auto const next = coming ? l.quota_reset : l.quota_renewal.next(std::max(terms->renewed, wall));
+    set_next_reset(s, *terms, next, to_tick(clock_->steady_now()));
   }
 
   /// Ends what `renewing` began.
