@@ -46,10 +46,10 @@ inline std::uint16_t free_port() {
   sockaddr_in address;
   auto const fd = detail::loopback_socket(0, address);
   socklen_t length = sizeof(address);
-  auto const ok = ::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-                  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+  auto const bound = ::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
+                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
   ::close(fd);
-  if (!ok) {
+  if (!bound) {
     throw std::runtime_error{"no free port"};
   }
   return ntohs(address.sin_port);
@@ -59,9 +59,9 @@ inline std::uint16_t free_port() {
 inline bool port_answers(std::uint16_t port) {
   sockaddr_in address;
   auto const fd = detail::loopback_socket(port, address);
-  auto const ok = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  auto const connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   ::close(fd);
-  return ok;
+  return connected;
 }
 
 /// The path of a program by the first of `names` found in PATH or in the system's folders.
