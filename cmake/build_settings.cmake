@@ -44,12 +44,13 @@ endfunction()
 
 # Tests are optimised less: compiling them takes half as long, and longer than running them.
 if(CMAKE_BUILD_TYPE STREQUAL Release)
-  rondo_precompile(rondo_test_pch -O1)
+  set(rondo_test_options -O1 -Wno-maybe-uninitialized) # of which there are false alarms then
+  rondo_precompile(rondo_test_pch ${rondo_test_options})
 endif()
 function(rondo_test_program target)
   if(TARGET rondo_test_pch)
     target_link_libraries(${target} PRIVATE rondo rondo_build_settings)
-    target_compile_options(${target} PRIVATE -O1)
+    target_compile_options(${target} PRIVATE ${rondo_test_options})
     target_precompile_headers(${target} REUSE_FROM rondo_test_pch)
   else()
     rondo_program(${target})
