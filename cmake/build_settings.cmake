@@ -32,7 +32,6 @@ file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "")
 function(rondo_precompile name)
   add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/pch.cpp)
   target_link_libraries(${name} PRIVATE rondo rondo_build_settings)
-  target_compile_options(${name} PRIVATE ${ARGN})
   target_precompile_headers(${name} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.hpp)
 endfunction()
 
@@ -40,21 +39,6 @@ rondo_precompile(rondo_pch)
 function(rondo_program target)
   target_link_libraries(${target} PRIVATE rondo rondo_build_settings)
   target_precompile_headers(${target} REUSE_FROM rondo_pch)
-endfunction()
-
-# Tests are optimised less: compiling them takes half as long, and longer than running them.
-if(CMAKE_BUILD_TYPE STREQUAL Release)
-  set(rondo_test_options -O1 -Wno-maybe-uninitialized) # of which there are false alarms then
-  rondo_precompile(rondo_test_pch ${rondo_test_options})
-endif()
-function(rondo_test_program target)
-  if(TARGET rondo_test_pch)
-    target_link_libraries(${target} PRIVATE rondo rondo_build_settings)
-    target_compile_options(${target} PRIVATE ${rondo_test_options})
-    target_precompile_headers(${target} REUSE_FROM rondo_test_pch)
-  else()
-    rondo_program(${target})
-  endif()
 endfunction()
 
 # Compiles the files of a program four at a time: what Asio makes of coroutines is most of the work, and much the same in

@@ -110,7 +110,9 @@ public:
   ///
   /// \throws acquire_error with `would_miss_deadline` (a key will be back, but after the timeout: at once, with the
   ///   time in `retry_after()`), `exhausted` (no return is known), `no_keys`, `too_large` (no key could ever grant
-  ///   that many tokens), `invalid_argument` (negative tokens), or `operation_aborted`.
+  ///   that many tokens), `invalid_argument` (negative tokens), or `operation_aborted`. Hopes may fade while it waits:
+  ///   what requests cost, reports, and changes of keys and limits are noticed within 1 ms; what is granted to those
+  ///   before it, at the latest when the moment comes that it had hoped for.
   ///
   /// Thread safety: any thread. Cost: one coroutine frame, in which a request that waits does so too; lock-free when a
   /// key is ready.
