@@ -28,7 +28,7 @@ namespace {
 class pool_of_one {
 public:
   explicit pool_of_one(rondo::limits const& l) : limits_{l} {
-    table_.set_limits(slot_, limits_, limits_.quota != 0, limits_.quota);
+    table_.set_limits(slot_, limits_, limits_.quota != 0, [this](std::int64_t) { return limits_.quota; });
     table_.set_off(slot_, false);
   }
 
@@ -97,23 +97,28 @@ public:
 
   void allow(std::uint32_t concurrency) {
     limits_.concurrency = concurrency;
-    table_.set_limits(slot_, limits_, limits_.quota != 0, 0);
+    table_.set_limits(slot_, limits_, limits_.quota != 0, [](std::int64_t left) { return left; });
     wake();
   }
 
   /// The quota is used up, and comes back after `length`.
   void reset_after(tick length) {
     limits_.quota_reset = clock_.wall_now() + std::chrono::nanoseconds{length};
-    table_.set_limits(slot_, limits_, true, 0);
-    table_.set_balance(slot_, [](std::int64_t) { return 0; });
+    table_.set_limits(slot_, limits_, true, [](std::int64_t) { return 0; });
     granted_tokens_ = 0;
+  }
+
+  /// Limits that say when the quota returns, and nothing else.
+  void change_return(tick length) {
+    limits_.quota_reset = clock_.wall_now() + std::chrono::nanoseconds{length};
+    table_.set_limits(slot_, limits_, true, [](std::int64_t left) { return left; });
+    wake();
   }
 
   /// Limits that say the same of when the quota returns.
   void grow_quota_by(std::int64_t more) {
     limits_.quota += more;
-    table_.renew_quota(slot_, now());
-    table_.set_limits(slot_, limits_, true, more);
+    table_.set_limits(slot_, limits_, true, [=](std::int64_t left) { return left + more; });
     wake();
   }
 
@@ -453,6 +458,19 @@ struct a_quota_comes_back_as_it_grows : pool_of_one {
   }
 };
 
+/// It is due when others say that it comes back later.
+struct a_quota_comes_back_as_its_return_is_changed : pool_of_one {
+  a_quota_comes_back_as_its_return_is_changed() : pool_of_one{ten_tokens} {
+    reset_after(10);
+    advance(10);
+  }
+  std::vector<std::function<void()>> threads{[this] { change_return(20); }, [this] { take(6); }};
+  void check() {
+    take_what_is_left();
+    expect(granted_tokens() == 10, "the quota did not come back");
+  }
+};
+
 /// What was spent moves into the books as the quota comes back.
 struct books_are_corrected_as_a_quota_comes_back : pool_of_one {
   books_are_corrected_as_a_quota_comes_back() : pool_of_one{ten_tokens} {
@@ -549,6 +567,9 @@ BOOST_AUTO_TEST_CASE(a_quota_comes_back_once) {
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_limits_grow) {
   check_schedules<a_quota_comes_back_as_it_grows>(3);
+}
+BOOST_AUTO_TEST_CASE(a_quota_that_is_due_comes_back_as_its_return_is_changed) {
+  check_schedules<a_quota_comes_back_as_its_return_is_changed>(3);
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_books_are_corrected) {
   check_schedules<books_are_corrected_as_a_quota_comes_back>(4);

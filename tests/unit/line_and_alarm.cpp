@@ -57,7 +57,7 @@ struct line_fixture {
   void use(limits const& l) {
     slot = &core.add_slot();
     core.set_population(1);
-    core.table().set_limits(*slot, l, l.quota != 0, l.quota);
+    core.table().set_limits(*slot, l, l.quota != 0, [&](std::int64_t) { return l.quota; });
     core.table().set_off(*slot, false);
   }
   detail::grant take(std::int64_t tokens) {

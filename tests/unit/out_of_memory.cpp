@@ -136,6 +136,7 @@ limits const many{.requests_per_second = 100,
                   .requests_per_minute = 100,
                   .tokens_per_day = 1000,
                   .quota = 500,
+                  .quota_renewal = rondo::renewal::daily(rondo::time_zone::utc()),
                   .day_renewal = rondo::renewal::daily(rondo::time_zone::pacific())};
 
 } // namespace
@@ -151,6 +152,7 @@ BOOST_AUTO_TEST_CASE(a_key_of_a_new_account_is_added_or_not) {
       },
       [](world& w) {
         BOOST_TEST(w.pool->snapshot().size() == 4U);
+        BOOST_TEST(*w.state("a name that is too long for a small string").remaining == 500);
         auto const in_lane = take_all(w, {.tokens = 0, .lane = "a lane with a name that is long"}, 10);
         BOOST_TEST(in_lane.size() == 10U); // one on the new key, the others on b
       });

@@ -71,17 +71,10 @@ struct key_record {
   std::atomic<std::uint64_t> requests{0}; ///< of the first key of an account, what the others leave of its slot's
   std::atomic<std::uint64_t> failures{0};
   std::atomic<bool> removed{false}; ///< counts its requests itself from then on, first key or not
-  key_record* successor = nullptr;  ///< with another secret; changed and read by administrative calls only
+  key_record* successor = nullptr;  ///< the key with its newest secret, if that is another; for administrative calls
 
   [[nodiscard]] bool usable() const noexcept { return !invalid.load() && !disabled.load(); }
-  /// The same key with its newest secret.
-  [[nodiscard]] key_record& newest() noexcept {
-    auto* k = this;
-    while (k->successor) {
-      k = k->successor;
-    }
-    return *k;
-  }
+  [[nodiscard]] key_record& newest() noexcept { return successor ? *successor : *this; }
 };
 
 using key_list = std::vector<key_record*>;
@@ -277,12 +270,14 @@ public:
     auto list = list_of(account, members);
     make_room(account.retired);
     // nothing fails from here on
-    auto requests = requests_of(*key);
+    auto requests = account.members.front() == key ? requests_of(*key) : 0;
     for_each_former(*key, [&](key_record& former) {
       requests -= former.requests.load();
       former.removed.store(true, std::memory_order_release); // pairs with lease::refund()
     });
-    key->requests.store(requests);
+    if (account.members.front() == key) {
+      key->requests.store(requests); // the others have counted theirs
+    }
     key->removed.store(true, std::memory_order_release); // pairs with lease::refund()
     account.members.swap(members);
     std::erase(order_, key);
@@ -319,6 +314,7 @@ public:
     auto list = list_of(account, members);
     make_room(account.retired);
     // nothing fails from here on
+    for_each_former(old, [&](key_record& former) { former.successor = record.get(); });
     old.successor = record.get();
     account.members.swap(members);
     std::replace(order_.begin(), order_.end(), &old, record.get());
@@ -568,17 +564,17 @@ private:
       apply_lane_limits(index);
     }
     if (fresh) {
-      account.limits = p.limits;
-      apply_limits(index, left.value_or(expense::bounded(p.limits.quota)) - s.unspent(), left);
+      auto const whole = left.value_or(expense::bounded(p.limits.quota));
+      apply_limits(index, p.limits, left, [&](std::int64_t) { return whole; });
     } else if (account.members.empty()) {
       change_limits(index, p.limits); // what was spent stays spent
       if (left) {
-        apply_limits(index, *left - s.unspent(), left);
+        apply_limits(index, p.limits, left, [&](std::int64_t) { return *left; });
       }
     } else if (left && (s.gate.load() & gate::metered) == 0) {
-      apply_limits(index, *left - s.unspent(), left);
-    } else if (left && *left < s.unspent()) {
-      table().move_balance(s, *left - s.unspent());
+      apply_limits(index, p.limits, left, [&](std::int64_t) { return *left; });
+    } else if (left) {
+      table().set_balance(s, [&](std::int64_t now_left) { return std::min(*left, now_left); });
     }
   }
 
@@ -736,8 +732,9 @@ private:
 
   void apply_lane_limits(lane& l, std::uint32_t index, limits const& what) {
     auto& t = lanes().table_of(l).slots;
-    t.renew_quota(t[index], now());
-    t.set_limits(t[index], what, what.quota != 0, more_of(t[index].quota.load(), what.quota, t[index]));
+    auto const before = t[index].quota.load();
+    t.set_limits(t[index], what, what.quota != 0,
+                 [&](std::int64_t left) { return left_after(before, what.quota, left); });
   }
 
   /// What was spent stays spent, and a balance without a quota stays what it is.
@@ -746,29 +743,33 @@ private:
     auto& s = table()[index];
     table().renew_quota(s, now()); // what is due comes before what is said now
     auto const balance = l.quota == 0 && account.metered_by_balance ? std::optional{s.unspent()} : std::nullopt;
-    auto const more = balance ? 0 : more_of(account.limits.quota, l.quota, s);
-    account.limits = l;
+    auto const before = account.limits.quota;
+    apply_limits(index, l, balance,
+                 [&](std::int64_t left) { return balance ? left : left_after(before, l.quota, left); });
     for (auto* const k : account.members) {
       k->params.limits = l;
     }
-    apply_limits(index, more, balance);
   }
 
-  /// What a change of quota adds. Who had one has spent of it; who gets his first has spent nothing.
-  [[nodiscard]] static std::int64_t more_of(std::int64_t before, std::int64_t now, slot_type const& s) noexcept {
+  /// What a change of quota leaves of it. Who had one has spent of it; who gets his first has spent nothing.
+  [[nodiscard]] static std::int64_t left_after(std::int64_t before, std::int64_t now, std::int64_t left) noexcept {
     auto const whole = expense::bounded(now);
-    return now == 0 ? 0 : before != 0 ? whole - expense::bounded(before) : whole - s.unspent();
+    return now == 0 ? left : before == 0 ? whole : left + whole - expense::bounded(before);
   }
 
-  /// \param balance what is left, if there is no quota to tell
-  void apply_limits(std::uint32_t index, std::int64_t more, std::optional<std::int64_t> balance) {
+  /// \param known what is left, if there is no quota to tell
+  /// \param balance see `slot_table::set_limits`
+  template <class Balance>
+  void apply_limits(std::uint32_t index, limits const& l, std::optional<std::int64_t> known, Balance&& balance) {
     auto& account = accounts_[index];
-    auto l = account.limits;
-    account.metered_by_balance = balance && l.quota == 0;
-    if (account.metered_by_balance) {
-      l.quota = std::max(*balance, table()[index].quota.load());
+    auto const metered_by_balance = known && l.quota == 0;
+    auto applied = l;
+    if (metered_by_balance) {
+      applied.quota = std::max(*known, table()[index].quota.load());
     }
-    table().set_limits(table()[index], l, account.metered_by_balance || l.quota != 0, more);
+    table().set_limits(table()[index], applied, applied.quota != 0 || metered_by_balance, balance);
+    account.limits = l;
+    account.metered_by_balance = metered_by_balance;
   }
 
   void correct_balance(std::uint32_t index, balance b, std::optional<std::int64_t> charged_before) {

@@ -77,7 +77,7 @@ public:
       auto& s = add_slot();
       limits l;
       l.concurrency = record.params.concurrency;
-      table().set_limits(s, l, false, 0);
+      table().set_limits(s, l, false, [](std::int64_t left) { return left; });
       set_population(by_name_.size());
       if (highest_tier_.load() < record.params.tier) {
         highest_tier_.store(record.params.tier);

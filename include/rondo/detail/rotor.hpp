@@ -231,7 +231,7 @@ private:
     std::uint64_t turn = 0;
     do {
       turn = std::max(start, now);
-    } while (!s.virtual_start.compare_exchange_weak(start, turn + std::max<std::uint64_t>(whole / weight, 1)));
+    } while (!s.virtual_start.compare_exchange_weak(start, turn + whole / weight));
     if (turn > now) {
       // pairs with nothing: a lost update only makes the next turns a little uneven
       virtual_time_.store(turn, std::memory_order_relaxed);

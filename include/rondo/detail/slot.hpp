@@ -81,25 +81,37 @@ public:
     }
   }
 
-  /// One thread at a time. What was counted stays counted, also when `day` begins or ceases to say when the day does;
-  /// but for one request of each thread that takes in the moment of that change.
-  ///
-  /// \param day for the rates of a day: when it begins; the default: they slide
-  void set_limit(kind k, std::uint32_t limit, renewal const& day, clock_source const& clock) {
-    auto const how = counts_days(k) ? day : renewal{};
-    auto* const known = counters_[k].load();
-    if (!known) {
-      if (limit != 0) {
-        counters_[k].store(new counter{limit, period(k), how, clock}, std::memory_order_release); // pairs with of()
+  /// Has the memory that `limits` needs, and changes no limit. One thread at a time. What was counted stays counted,
+  /// also when the limits begin or cease to say when a day begins; but for one request of each thread that takes in the
+  /// moment of that change.
+  void prepare(limits const& l, clock_source const& clock) {
+    for_each_limit(l, [&](kind k, std::uint32_t limit) {
+      auto const day = day_of(k, l);
+      auto* const known = counters_[k].load();
+      if (known && (day == renewal{}) != !known->days) {
+        auto fresh = std::make_unique<counter>(known->units.limit(), period(k), day, clock);
+        replace(k, *known, std::move(fresh), to_tick(clock.steady_now()));
+      } else if (!known && limit != 0) {
+        counters_[k].store(new counter{0, period(k), day, clock}, std::memory_order_release); // pairs with of()
       }
-    } else if ((how == renewal{}) != !known->days) {
-      replace(k, *known, std::make_unique<counter>(limit, period(k), how, clock), to_tick(clock.steady_now()));
-    } else {
-      known->units.set_limit(limit);
-      if (known->days && known->days->how() != how) {
-        known->days->set(how);
+    });
+  }
+
+  /// After `prepare`. One thread at a time.
+  void set_limits(limits const& l) noexcept {
+    for_each_limit(l, [&](kind k, std::uint32_t limit) {
+      if (auto* const known = counters_[k].load()) {
+        known->units.set_limit(limit);
+        if (auto const day = day_of(k, l); known->days && known->days->how() != day) {
+          known->days->set(day);
+        }
       }
-    }
+    });
+  }
+  [[nodiscard]] static bool any_in(limits const& l) noexcept {
+    auto any = false;
+    for_each_limit(l, [&](kind, std::uint32_t limit) { any = any || limit != 0; });
+    return any;
   }
 
   [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept { return of(counters_[k].load(), k); }
@@ -133,6 +145,18 @@ private:
   };
 
   [[nodiscard]] static constexpr bool counts_days(std::size_t k) noexcept { return k >= requests_per_day; }
+
+  template <class Function> static void for_each_limit(limits const& l, Function&& f) {
+    f(requests_per_second, l.requests_per_second);
+    f(requests_per_minute, l.requests_per_minute);
+    f(tokens_per_minute, l.tokens_per_minute);
+    f(requests_per_day, l.requests_per_day);
+    f(tokens_per_day, l.tokens_per_day);
+  }
+  /// When the day of a rate begins; the default: it slides.
+  [[nodiscard]] static renewal day_of(kind k, limits const& l) noexcept {
+    return counts_days(k) ? l.day_renewal : renewal{};
+  }
 
   [[nodiscard]] static rate<Atomic> of(counter* c, std::size_t k) noexcept {
     return {c ? &c->units : nullptr, c && counts_days(k) ? c->days.get() : nullptr};
@@ -251,7 +275,7 @@ template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<bool> followed{false}; ///< the next slot of its turn stands right behind it, see slot_table::block
 
   alignas(64) Atomic<std::int64_t> quota{0}; ///< 0 = none
-  Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while the quota is being given back
+  Atomic<tick> quota_reset{0};               ///< 0 = unknown; `renewing` while somebody is at work on the books
   Atomic<quota_terms<Atomic>*> terms{nullptr};
   Atomic<slot_rates<Atomic>*> rates{nullptr};
   Atomic<std::int64_t> booked_tokens{0};    ///< what was spent before `base` was last corrected

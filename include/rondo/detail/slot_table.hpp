@@ -496,15 +496,11 @@ public:
 
   /// Gives the whole quota back once its reset time has passed. Meanwhile `renewing` keeps others from believing that
   /// nothing will come back.
-  ///
-  /// The next reset follows from the last, or from the wall clock if that is ahead: one that was set back does not make
-  /// the same reset come again.
   void renew_quota(slot_type& s, tick now) noexcept {
     auto reset = s.quota_reset.load();
     if (reset > renewing && now >= reset && s.quota_reset.compare_exchange_strong(reset, renewing)) {
       auto& terms = *s.terms.load();
-      move_balance(s, s.quota.load() - s.unspent());
-      terms.renewed = std::max(from_ns(terms.next.load()), clock_->wall_now());
+      return_quota(s, terms);
       set_next_reset(s, terms, terms.how.next(terms.renewed), now);
     }
   }
@@ -523,32 +519,27 @@ public:
     set_next_reset(s, terms, next, to_tick(clock_->steady_now()));
   }
 
-  /// Sets limits; `more` tokens are left of the quota than before. A quota that is `metered` counts, even if it is 0.
-  /// Leases out stay.
-  void set_limits(slot_type& s, limits const& l, bool metered, std::int64_t more) {
-    using r = rates_type;
-    set_quota(s, l, metered, more);
+  /// Sets limits; what is left of the quota becomes what `balance(now left)` says. A quota that is `metered` counts,
+  /// even if it is 0. Leases out stay. \throws std::bad_alloc, and has set none then.
+  template <class Balance> void set_limits(slot_type& s, limits const& l, bool metered, Balance&& balance) {
+    using rates = rates_type;
+    auto* known = s.rates.load();
+    if (!known && rates::any_in(l)) {
+      known = new rates;
+      s.rates.store(known, std::memory_order_release); // pairs with for_each_rate()
+    }
+    if (known) {
+      known->prepare(l, *clock_);
+    }
+    auto const returns = l.quota_reset || l.quota_renewal != renewal{};
+    auto* const terms = returns ? &terms_of(s) : s.terms.load();
     s.concurrency.store(l.concurrency);
     update_cap(s);
-    auto const any_rate = l.requests_per_second != 0 || l.requests_per_minute != 0 || l.tokens_per_minute != 0 ||
-                          l.requests_per_day != 0 || l.tokens_per_day != 0;
-    auto* rates = s.rates.load();
-    if (!rates && any_rate) {
-      rates = new r;
-      s.rates.store(rates, std::memory_order_release); // pairs with for_each_rate()
-    }
-    if (rates) {
-      auto const set = [&](typename r::kind k, std::uint32_t limit) {
-        rates->set_limit(k, limit, l.day_renewal, *clock_);
-      };
-      set(r::requests_per_second, l.requests_per_second);
-      set(r::requests_per_minute, l.requests_per_minute);
-      set(r::tokens_per_minute, l.tokens_per_minute);
-      set(r::requests_per_day, l.requests_per_day);
-      set(r::tokens_per_day, l.tokens_per_day);
+    set_quota(s, terms, l, metered, balance);
+    if (known) {
+      known->set_limits(l);
       s.gate.fetch_or(gate::rated);
     }
-    set_metered(s, metered);
     unpark(s); // an acquire that finds it wanting parks it again
   }
 
@@ -684,26 +675,44 @@ private:
     return *terms;
   }
 
-  /// Quota, what is left of it, and when it returns change together: no renewal comes between.
+  /// Quota, what is left of it, and when it returns change together, and not before what is due has come.
   ///
   /// Limits that say the same of when it returns as before change nothing about that, if the slot is `metered`: what is
   /// pending follows from the last renewal, or the provider named it.
-  void set_quota(slot_type& s, limits const& l, bool metered, std::int64_t more) {
-    auto const returns = l.quota_reset || l.quota_renewal != renewal{};
-    auto* const terms = returns ? &terms_of(s) : s.terms.load();
+  template <class Balance>
+  void set_quota(slot_type& s, quota_terms<Atomic>* terms, limits const& l, bool metered, Balance&& balance) noexcept {
+    if (!metered) {
+      set_metered(s, false); // before it is forgotten when the quota returns: some may be waiting for that
+    }
     auto const reset = lock_books(s);
+    auto const now = to_tick(clock_->steady_now());
+    auto const due = reset > renewing && now >= reset;
+    if (due) {
+      return_quota(s, *terms);
+    }
+    auto const left = s.unspent();
     s.quota.store(expense::bounded(l.quota));
-    move_balance(s, more);
-    if (!terms || (metered && terms->first == l.quota_reset && terms->how == l.quota_renewal)) {
+    move_balance(s, balance(left) - left);
+    if (metered) {
+      set_metered(s, true);
+    }
+    auto const same = terms && metered && terms->first == l.quota_reset && terms->how == l.quota_renewal;
+    if (!terms || (same && !due)) {
       s.quota_reset.store(reset);
       return;
     }
     terms->first = l.quota_reset;
     terms->how = l.quota_renewal;
     auto const wall = clock_->wall_now();
-    auto const coming = l.quota_reset && *l.quota_reset > wall; // one that is past has been in force
-    auto const next = coming ? l.quota_reset : l.quota_renewal.next(std::max(terms->renewed, wall));
-    set_next_reset(s, *terms, next, to_tick(clock_->steady_now()));
+    auto const coming = !same && terms->first && *terms->first > wall; // one that is past has been in force
+    set_next_reset(s, *terms, coming ? terms->first : terms->how.next(std::max(terms->renewed, wall)), now);
+  }
+
+  /// The moment has come. The next one follows from it, or from the wall clock if that is ahead: one that was set back
+  /// does not make the same return come again. The caller owns the terms.
+  void return_quota(slot_type& s, quota_terms<Atomic>& terms) noexcept {
+    move_balance(s, s.quota.load() - s.unspent());
+    terms.renewed = std::max(from_ns(terms.next.load()), clock_->wall_now());
   }
 
   /// Ends what `renewing` began.
