@@ -215,8 +215,8 @@ public:
 
   /// When the first key that rests until a known time comes back: the time of `steady_clock` (of the injected clock).
   /// Empty when none rests, or nobody knows for how long. Lanes that rest do not count, nor does a key that has as many
-  /// leases out as it may. The cost does not grow with the
-  /// number of keys; it spins for moments while another thread works on the same queue.
+  /// leases out as it may. The cost does not grow with the number of keys; it spins for moments while another thread
+  /// works on the same queue.
   [[nodiscard]] std::optional<steady_time> next_return() const noexcept {
     auto const at = ring_->next_return();
     if (at == detail::never) {

@@ -9,8 +9,8 @@
 
 namespace rondo {
 
-/// What an account may use. Every count is "none" when it is 0. What is larger than counts can be counts as the
-/// largest: 2^32 - 2 for rates, 10^18 for quotas and balances.
+/// What an account may use. Every count is "none" when it is 0. A larger number than 2^32 - 2 for a rate, or 10^18 for
+/// a quota or a balance, is taken as that one.
 ///
 /// Rates hold in every interval of their length (sliding windows), not per calendar minute; those of a day per calendar
 /// day where `day_renewal` says so.

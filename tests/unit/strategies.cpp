@@ -338,6 +338,16 @@ BOOST_FIXTURE_TEST_CASE(weighted_shares_follow_the_weights_in_every_stretch, wit
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(weighted_counts_what_is_out_of_range_as_the_nearest_weight, with<strategy::weighted>) {
+  add_weighted(*this, {{"a", 4'000'000'000}, {"b", 1'000'000}});
+  auto const large = order(*this, 100, {.tokens = 1});
+  BOOST_TEST(std::count(large.begin(), large.end(), 'a') == 50);
+  reset({.strategy = strategy::weighted});
+  add_weighted(*this, {{"a", 0}, {"b", 1}});
+  auto const small = order(*this, 100, {.tokens = 1});
+  BOOST_TEST(std::count(small.begin(), small.end(), 'a') == 50);
+}
+
 BOOST_FIXTURE_TEST_CASE(weighted_follows_a_weight_that_is_changed, with<strategy::weighted>) {
   add_weighted(*this, {{"a", 3}, {"b", 1}});
   order(*this, 40, {.tokens = 1});

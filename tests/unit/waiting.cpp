@@ -305,6 +305,19 @@ BOOST_AUTO_TEST_CASE(one_overrun_after_the_other_is_told_a_millisecond_later) {
   BOOST_TEST((waiter->ec == rondo::error::would_miss_deadline));
 }
 
+BOOST_AUTO_TEST_CASE(who_misses_his_deadline_by_what_others_got_is_told_when_his_hope_is_over) {
+  pool->add(key("k", {.tokens_per_minute = 100}));
+  pool->try_acquire(50)->settle(50);
+  pass(30s);
+  pool->try_acquire(50)->settle(50);
+  auto const first = start({.tokens = 50});
+  auto const second = start({.tokens = 60, .timeout = 85s}); // when all has left the window, but for the first
+  pass(35s);
+  BOOST_TEST(first->done);
+  pass(35s);
+  BOOST_TEST((second->ec == rondo::error::would_miss_deadline));
+}
+
 BOOST_AUTO_TEST_CASE(an_unsent_request_that_ends_is_told_to_those_who_miss_their_deadline_by_it) {
   for (int how = 0; how < 4; ++how) {
     reset({});

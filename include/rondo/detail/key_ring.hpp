@@ -270,14 +270,12 @@ public:
     auto list = list_of(account, members);
     make_room(account.retired);
     // nothing fails from here on
-    auto requests = account.members.front() == key ? requests_of(*key) : 0;
-    for_each_former(*key, [&](key_record& former) {
-      requests -= former.requests.load();
+    if (account.members.front() == key) { // the others have counted theirs
+      key->requests.store(requests_of(*key) - requests_of_former(*key));
+    }
+    for_each_former(*key, [](key_record& former) {
       former.removed.store(true, std::memory_order_release); // pairs with lease::refund()
     });
-    if (account.members.front() == key) {
-      key->requests.store(requests); // the others have counted theirs
-    }
     key->removed.store(true, std::memory_order_release); // pairs with lease::refund()
     account.members.swap(members);
     std::erase(order_, key);
@@ -557,14 +555,14 @@ private:
   void set_up_account(std::uint32_t index, bool fresh, key_params const& p) {
     auto& account = accounts_[index];
     auto& s = table()[index];
-    auto const left = p.remaining ? std::optional{expense::bounded(*p.remaining)} : std::nullopt;
+    auto const left = p.remaining ? std::optional{counted_quota(*p.remaining)} : std::nullopt;
     if (account.members.empty()) {
       s.weight.store(p.weight);
       set_lanes(account, p.lanes, p.lane_limits);
       apply_lane_limits(index);
     }
     if (fresh) {
-      auto const whole = left.value_or(expense::bounded(p.limits.quota));
+      auto const whole = left.value_or(counted_quota(p.limits.quota));
       apply_limits(index, p.limits, left, [&](std::int64_t) { return whole; });
     } else if (account.members.empty()) {
       change_limits(index, p.limits); // what was spent stays spent
@@ -639,13 +637,17 @@ private:
     }
   }
 
+  [[nodiscard]] std::uint64_t requests_of_former(key_record const& key) const {
+    std::uint64_t out = 0;
+    for_each_former(key, [&](key_record const& former) { out += former.requests.load(); });
+    return out;
+  }
+
   /// The first key of an account does not count its requests itself: that would cost every acquire.
   [[nodiscard]] std::uint64_t requests_of(key_record const& key) {
     auto const& account = accounts_[key.slot];
     if (account.members.front() != &key) {
-      auto own = key.requests.load();
-      for_each_former(key, [&](key_record const& former) { own += former.requests.load(); });
-      return own;
+      return key.requests.load() + requests_of_former(key);
     }
     auto others = account.requests_of_wiped_keys;
     for (auto const& k : account.retired) {
@@ -741,7 +743,6 @@ private:
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
     auto& s = table()[index];
-    table().renew_quota(s, now()); // what is due comes before what is said now
     auto const balance = l.quota == 0 && account.metered_by_balance ? std::optional{s.unspent()} : std::nullopt;
     auto const before = account.limits.quota;
     apply_limits(index, l, balance,
@@ -753,8 +754,8 @@ private:
 
   /// What a change of quota leaves of it. Who had one has spent of it; who gets his first has spent nothing.
   [[nodiscard]] static std::int64_t left_after(std::int64_t before, std::int64_t now, std::int64_t left) noexcept {
-    auto const whole = expense::bounded(now);
-    return now == 0 ? left : before == 0 ? whole : left + whole - expense::bounded(before);
+    auto const whole = counted_quota(now);
+    return now == 0 ? left : before == 0 ? whole : left + whole - counted_quota(before);
   }
 
   /// \param known what is left, if there is no quota to tell
@@ -773,8 +774,8 @@ private:
   }
 
   void correct_balance(std::uint32_t index, balance b, std::optional<std::int64_t> charged_before) {
-    b.limit = expense::bounded(b.limit);
-    b.remaining = expense::bounded(b.remaining);
+    b.limit = counted_quota(b.limit);
+    b.remaining = counted_quota(b.remaining);
     auto& account = accounts_[index];
     auto& s = table()[index];
     account.balance_set = clock().wall_now();

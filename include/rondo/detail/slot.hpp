@@ -223,15 +223,11 @@ inline constexpr std::uint64_t attention = parked | watched | closed | retired;
 /// What requests have cost, and how many there were, in one word. It is emptied into the books long before it is full.
 namespace expense {
 inline constexpr std::int64_t most_tokens = 1 << 30; ///< of one request; what costs more goes to the books at once
-inline constexpr std::int64_t most_booked = std::int64_t{1} << 61;    ///< far beyond what all requests cost
-inline constexpr std::int64_t most_quota = 1'000'000'000'000'000'000; ///< so that sums with what was booked fit
-inline constexpr unsigned request_at = 40;                            ///< bits 0-39: tokens; bits 40-63: requests
+inline constexpr std::int64_t most_booked = std::int64_t{1} << 61; ///< far beyond what all requests cost
+inline constexpr unsigned request_at = 40;                         ///< bits 0-39: tokens; bits 40-63: requests
 inline constexpr std::uint64_t request = std::uint64_t{1} << request_at;
 inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
 
-[[nodiscard]] constexpr std::int64_t bounded(std::int64_t quota) noexcept {
-  return std::clamp(quota, -most_quota, most_quota);
-}
 /// Not negative, and not too large for the word.
 [[nodiscard]] constexpr bool fits(std::int64_t tokens) noexcept {
   return static_cast<std::uint64_t>(tokens) < static_cast<std::uint64_t>(most_tokens);
@@ -243,6 +239,12 @@ inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_
   return word >> request_at;
 }
 } // namespace expense
+
+/// A quota or a balance, as it is counted: small enough that sums with all that was booked do not wrap.
+[[nodiscard]] constexpr std::int64_t counted_quota(std::int64_t tokens) noexcept {
+  constexpr std::int64_t most = 1'000'000'000'000'000'000;
+  return std::clamp(tokens, -most, most);
+}
 
 /// Stands in place of the time of a reset while it is carried out or changed; whoever put it there owns the terms.
 inline constexpr tick renewing = 1;

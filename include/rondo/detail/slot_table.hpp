@@ -691,7 +691,7 @@ private:
       return_quota(s, *terms);
     }
     auto const left = s.unspent();
-    s.quota.store(expense::bounded(l.quota));
+    s.quota.store(counted_quota(l.quota));
     move_balance(s, balance(left) - left);
     if (metered) {
       set_metered(s, true);
