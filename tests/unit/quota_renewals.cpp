@@ -12,6 +12,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 using namespace rondo::test;
 using rondo::limits;
@@ -205,6 +206,27 @@ BOOST_AUTO_TEST_CASE(limits_that_do_not_name_a_reset_leave_the_one_that_the_prov
   BOOST_TEST(served() == 100);
   advance(24h);
   BOOST_TEST(served() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_balance_above_the_quota_is_over_when_the_quota_is_due_whatever_changes_then) {
+  auto const changes = std::vector<std::function<void()>>{
+      [&] { static_cast<void>(state("a")); },
+      [&] { pool->set_limits("a", {.requests_per_minute = 60}); },
+      [&] {
+        pool->remove("a");
+        pool->add(key("a"));
+      },
+  };
+  for (auto const& change : changes) {
+    reset({});
+    pool->add(key("a"));
+    pool->set_balance("a", {.limit = 10, .remaining = 10, .reset = clock.wall_now() + 1h});
+    pool->set_balance("a", {.remaining = 25});
+    advance(1h);
+    change();
+    BOOST_TEST(served() == 10);
+    BOOST_TEST(state("a").character_limit == 10);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_same_limits_once_more_leave_the_reset_that_the_provider_named) {

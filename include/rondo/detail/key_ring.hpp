@@ -563,14 +563,14 @@ private:
     }
     if (fresh) {
       auto const whole = left.value_or(counted_quota(p.limits.quota));
-      apply_limits(index, p.limits, left, [&](std::int64_t) { return whole; });
+      apply_limits(index, p.limits, left.has_value(), [&](std::int64_t) { return whole; });
     } else if (account.members.empty()) {
       change_limits(index, p.limits); // what was spent stays spent
       if (left) {
-        apply_limits(index, p.limits, left, [&](std::int64_t) { return *left; });
+        apply_limits(index, p.limits, left.has_value(), [&](std::int64_t) { return *left; });
       }
     } else if (left && (s.gate.load() & gate::metered) == 0) {
-      apply_limits(index, p.limits, left, [&](std::int64_t) { return *left; });
+      apply_limits(index, p.limits, left.has_value(), [&](std::int64_t) { return *left; });
     } else if (left) {
       table().set_balance(s, [&](std::int64_t now_left) { return std::min(*left, now_left); });
     }
@@ -742,11 +742,10 @@ private:
   /// What was spent stays spent, and a balance without a quota stays what it is.
   void change_limits(std::uint32_t index, limits const& l) {
     auto& account = accounts_[index];
-    auto& s = table()[index];
-    auto const balance = l.quota == 0 && account.metered_by_balance ? std::optional{s.unspent()} : std::nullopt;
+    auto const by_balance = l.quota == 0 && account.metered_by_balance;
     auto const before = account.limits.quota;
-    apply_limits(index, l, balance,
-                 [&](std::int64_t left) { return balance ? left : left_after(before, l.quota, left); });
+    apply_limits(index, l, by_balance,
+                 [&](std::int64_t left) { return by_balance ? left : left_after(before, l.quota, left); });
     for (auto* const k : account.members) {
       k->params.limits = l;
     }
@@ -758,19 +757,14 @@ private:
     return now == 0 ? left : before == 0 ? whole : left + whole - counted_quota(before);
   }
 
-  /// \param known what is left, if there is no quota to tell
   /// \param balance see `slot_table::set_limits`
   template <class Balance>
-  void apply_limits(std::uint32_t index, limits const& l, std::optional<std::int64_t> known, Balance&& balance) {
+  void apply_limits(std::uint32_t index, limits const& l, bool balance_known, Balance&& balance) {
     auto& account = accounts_[index];
-    auto const metered_by_balance = known && l.quota == 0;
-    auto applied = l;
-    if (metered_by_balance) {
-      applied.quota = std::max(*known, table()[index].quota.load());
-    }
-    table().set_limits(table()[index], applied, applied.quota != 0 || metered_by_balance, balance);
+    auto const metered = l.quota != 0 || balance_known;
+    table().set_limits(table()[index], l, metered, balance);
     account.limits = l;
-    account.metered_by_balance = metered_by_balance;
+    account.metered_by_balance = metered && l.quota == 0;
   }
 
   void correct_balance(std::uint32_t index, balance b, std::optional<std::int64_t> charged_before) {

@@ -519,8 +519,9 @@ public:
     set_next_reset(s, terms, next, to_tick(clock_->steady_now()));
   }
 
-  /// Sets limits; what is left of the quota becomes what `balance(now left)` says. A quota that is `metered` counts,
-  /// even if it is 0. Leases out stay. \throws std::bad_alloc, and has set none then.
+  /// Sets limits; what is left of the quota becomes what `balance(now left)` says. What is `metered` without a quota of
+  /// its own has that balance, and for its quota the largest so far. Leases out stay. \throws std::bad_alloc, and has
+  /// set none then.
   template <class Balance> void set_limits(slot_type& s, limits const& l, bool metered, Balance&& balance) {
     using rates = rates_type;
     auto* known = s.rates.load();
@@ -691,8 +692,9 @@ private:
       return_quota(s, *terms);
     }
     auto const left = s.unspent();
-    s.quota.store(counted_quota(l.quota));
-    move_balance(s, balance(left) - left);
+    std::int64_t const then = balance(left);
+    s.quota.store(counted_quota(metered && l.quota == 0 ? std::max(then, s.quota.load()) : l.quota));
+    move_balance(s, then - left);
     if (metered) {
       set_metered(s, true);
     }
