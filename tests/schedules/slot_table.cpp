@@ -122,6 +122,19 @@ public:
     wake();
   }
 
+  /// An account without a quota was said to have ten tokens, which come back after `length`, and then to have more.
+  void have_a_balance(std::int64_t left, tick length) {
+    limits_.quota_reset = clock_.wall_now() + std::chrono::nanoseconds{length};
+    table_.set_limits(slot_, limits_, true, [](std::int64_t) { return 10; });
+    table_.set_balance(slot_, [=](std::int64_t) { return left; });
+  }
+
+  /// Limits that have nothing to do with a balance.
+  void keep_the_balance() {
+    table_.set_limits(slot_, limits_, true, [](std::int64_t) { return std::nullopt; });
+    wake();
+  }
+
   /// So much was spent that the next charge has to move it into the books.
   void fill_the_books() {
     constexpr auto much = std::int64_t{1} << 39;
@@ -164,6 +177,7 @@ public:
   }
   [[nodiscard]] std::uint32_t leases() const { return leases_; }
   [[nodiscard]] std::int64_t granted_tokens() const { return granted_tokens_; }
+  [[nodiscard]] std::int64_t quota() const { return slot_.quota.load(); }
 
   void check_every_lease_saw_the_close() {
     expect(ended_after_close_ == counted_at_close_, "the leases that were counted at the close have not all seen it");
@@ -471,6 +485,20 @@ struct a_quota_comes_back_as_its_return_is_changed : pool_of_one {
   }
 };
 
+/// It had more than comes back.
+struct a_balance_is_over_as_limits_change : pool_of_one {
+  a_balance_is_over_as_limits_change() : pool_of_one{{}} { have_a_balance(15, 10); }
+  std::vector<std::function<void()>> threads{[this] { keep_the_balance(); },
+                                             [this] {
+                                               advance(10);
+                                               take(6);
+                                             }};
+  void check() {
+    take_what_is_left();
+    expect(granted_tokens() == 10 && quota() == 10, "the balance of before the return is taken for the quota");
+  }
+};
+
 /// What was spent moves into the books as the quota comes back.
 struct books_are_corrected_as_a_quota_comes_back : pool_of_one {
   books_are_corrected_as_a_quota_comes_back() : pool_of_one{ten_tokens} {
@@ -570,6 +598,9 @@ BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_limits_grow) {
 }
 BOOST_AUTO_TEST_CASE(a_quota_that_is_due_comes_back_as_its_return_is_changed) {
   check_schedules<a_quota_comes_back_as_its_return_is_changed>(3);
+}
+BOOST_AUTO_TEST_CASE(a_balance_is_not_taken_for_the_quota_that_ends_it) {
+  check_schedules<a_balance_is_over_as_limits_change>(3);
 }
 BOOST_AUTO_TEST_CASE(a_quota_comes_back_once_as_books_are_corrected) {
   check_schedules<books_are_corrected_as_a_quota_comes_back>(4);

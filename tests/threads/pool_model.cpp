@@ -807,7 +807,9 @@ private:
     auto const& u = a.whole;
     auto const keep = l.quota == 0 && a.metered_by_balance;
     auto const left = u.allowed.quota != 0 ? u.least_left + l.quota - u.allowed.quota : l.quota;
+    auto const quota = keep ? u.quota : l.quota;
     apply_limits(a, l, keep ? u.least_left : left, keep);
+    a.whole.quota = quota;
   }
 
   void set_balance_of(account_model& a, rondo::balance const& b, std::optional<std::int64_t> charged_before) {

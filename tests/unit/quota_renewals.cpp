@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(limits_that_do_not_name_a_reset_leave_the_one_that_the_prov
   BOOST_TEST(served() == 0);
 }
 
-BOOST_AUTO_TEST_CASE(a_balance_above_the_quota_is_over_when_the_quota_is_due_whatever_changes_then) {
+BOOST_AUTO_TEST_CASE(a_balance_above_the_quota_is_not_taken_for_it_whatever_changes) {
   auto const changes = std::vector<std::function<void()>>{
       [&] { static_cast<void>(state("a")); },
       [&] { pool->set_limits("a", {.requests_per_minute = 60}); },
@@ -222,6 +222,9 @@ BOOST_AUTO_TEST_CASE(a_balance_above_the_quota_is_over_when_the_quota_is_due_wha
     pool->add(key("a"));
     pool->set_balance("a", {.limit = 10, .remaining = 10, .reset = clock.wall_now() + 1h});
     pool->set_balance("a", {.remaining = 25});
+    change();
+    BOOST_TEST(*state("a").remaining == 25);
+    BOOST_TEST(state("a").character_limit == 10);
     advance(1h);
     change();
     BOOST_TEST(served() == 10);

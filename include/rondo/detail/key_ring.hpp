@@ -744,8 +744,9 @@ private:
     auto& account = accounts_[index];
     auto const by_balance = l.quota == 0 && account.metered_by_balance;
     auto const before = account.limits.quota;
-    apply_limits(index, l, by_balance,
-                 [&](std::int64_t left) { return by_balance ? left : left_after(before, l.quota, left); });
+    apply_limits(index, l, by_balance, [&](std::int64_t left) {
+      return by_balance ? std::nullopt : std::optional{left_after(before, l.quota, left)};
+    });
     for (auto* const k : account.members) {
       k->params.limits = l;
     }

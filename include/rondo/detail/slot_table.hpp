@@ -519,9 +519,9 @@ public:
     set_next_reset(s, terms, next, to_tick(clock_->steady_now()));
   }
 
-  /// Sets limits; what is left of the quota becomes what `balance(now left)` says. What is `metered` without a quota of
-  /// its own has that balance, and for its quota the largest so far. Leases out stay. \throws std::bad_alloc, and has
-  /// set none then.
+  /// Sets limits; what is left of the quota becomes what `balance(now left)` says, if it says something. What is
+  /// `metered` without a quota in these limits keeps the one that it had, or gets a larger one that holds the balance.
+  /// Leases out stay. \throws std::bad_alloc, and has set none then.
   template <class Balance> void set_limits(slot_type& s, limits const& l, bool metered, Balance&& balance) {
     using rates = rates_type;
     auto* known = s.rates.load();
@@ -692,8 +692,13 @@ private:
       return_quota(s, *terms);
     }
     auto const left = s.unspent();
-    std::int64_t const then = balance(left);
-    s.quota.store(counted_quota(metered && l.quota == 0 ? std::max(then, s.quota.load()) : l.quota));
+    std::optional<std::int64_t> const said = balance(left);
+    auto const then = said.value_or(left);
+    if (l.quota != 0 || !metered) {
+      s.quota.store(counted_quota(l.quota));
+    } else if (said && then > s.quota.load()) {
+      s.quota.store(then);
+    }
     move_balance(s, then - left);
     if (metered) {
       set_metered(s, true);
