@@ -176,7 +176,8 @@ public:
   void replace_secret(std::string_view key, rondo::secret fresh) { ring_->replace_secret(key, std::move(fresh)); }
   /// Replaces the limits of a key's account; what was spent stays spent. As long as they say the same of when the quota
   /// returns, its next return stays too: it neither comes twice nor gets lost, whoever named it and however the wall
-  /// clock was set. \throws system_error with `unknown_name`, or `invalid_argument` for a negative quota.
+  /// clock was set. Limits without a quota leave what is only known by a balance as it is. \throws system_error with
+  /// `unknown_name`, or `invalid_argument` for a negative quota.
   void set_limits(std::string_view key, limits const& l) { ring_->set_limits(key, l); }
   /// Replaces the limits that a key's account has for one lane; what was spent stays spent.
   /// \throws system_error with `unknown_name`, or `invalid_argument` for a negative quota, for a lane without a name
