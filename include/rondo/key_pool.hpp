@@ -69,6 +69,9 @@ struct balance_mark {
 /// Most callers want `acquire`: it waits its turn. `try_acquire` never waits; `async_acquire` takes any completion
 /// token.
 class key_pool {
+  using quick_grant = detail::key_ring::quick_grant;
+  using progress = detail::key_ring::progress;
+
   template <class CompletionToken> auto initiate(detail::patient_demand const& what, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(error_code, lease)>(detail::initiate_acquire{ring_}, token,
                                                                                  what);
@@ -148,17 +151,14 @@ public:
     return try_take(to_demand(r).want, avoid);
   }
   [[nodiscard]] std::optional<lease> try_acquire(std::int64_t tokens) {
-    using answer = detail::key_ring::answer;
-    detail::key_ring::quick_grant got;
-    auto const how = ring_->take_next_in_turn(tokens, got);
-    if (how == answer::taken) [[likely]] {
-      return std::optional<lease>{std::in_place, detail::quick_lease{*ring_, tokens, got}};
+    auto const got = ring_->take_quickly(tokens);
+    if (got.how == progress::taken) [[likely]] {
+      if (auto const owner = detail::key_ring::owner_of(*got.from); owner.is_one_key()) [[likely]] {
+        return std::optional<lease>{std::in_place,
+                                    detail::quick_lease{*ring_, tokens, {got.from}, {owner.key(), false}}};
+      }
     }
-    if (how == answer::refused) {
-      ring_->found_nothing();
-      return {};
-    }
-    return try_take(tokens);
+    return try_take(tokens, got);
   }
 
   // --- keys
@@ -284,7 +284,17 @@ private:
     return out;
   }
 
-  [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take(std::int64_t tokens) {
+  [[nodiscard]] BOOST_NOINLINE std::optional<lease> try_take(std::int64_t tokens, quick_grant begun) {
+    using answer = detail::key_ring::answer;
+    detail::key_ring::timed_grant got;
+    switch (ring_->take_on(tokens, begun, got)) {
+    case answer::taken: {
+      auto const chosen = ring_->choose(*got.from, {}, 0);
+      return std::optional<lease>{std::in_place, detail::quick_lease{*ring_, tokens, got, chosen}};
+    }
+    case answer::refused: ring_->found_nothing(); return {};
+    case answer::unclear: break;
+    }
     return try_take(to_demand({.tokens = tokens}).want, {});
   }
   [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
@@ -299,14 +309,14 @@ private:
   // One coroutine frame each, small enough for Asio to recycle. An operation that is awaited as such needs no frame.
 
   [[nodiscard]] boost::asio::awaitable<lease> acquire_impl(std::int64_t tokens) {
-    using answer = detail::key_ring::answer;
-    detail::acquisition it;
-    auto const how = ring_->take_next_in_turn(tokens, it.quick());
-    if (how == answer::taken) [[likely]] {
-      co_return detail::quick_lease{*ring_, tokens, it.quick()};
+    auto const got = ring_->take_quickly(tokens);
+    if (got.how == progress::taken) [[likely]] {
+      if (auto const owner = detail::key_ring::owner_of(*got.from); owner.is_one_key()) [[likely]] {
+        co_return detail::quick_lease{*ring_, tokens, {got.from}, {owner.key(), false}};
+      }
     }
-    it.want(to_demand({.tokens = tokens}));
-    if (how == answer::refused || !it.try_take(*ring_)) {
+    detail::acquisition it{to_demand({.tokens = tokens})};
+    if (!it.try_take_on(*ring_, got)) {
       auto waiting = wait(it);
       co_await std::move(waiting);
       throw_if_failed(it);

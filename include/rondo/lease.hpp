@@ -28,12 +28,14 @@ class quick_lease {
   friend class rondo::key_pool;
   friend class rondo::lease;
 
-  quick_lease(key_ring& ring, std::int64_t tokens, pool_core::quick_grant const& got) noexcept
-      : ring_{ring}, tokens_{tokens}, got_{got} {}
+  quick_lease(key_ring& ring, std::int64_t tokens, pool_core::timed_grant const& got,
+              key_ring::choice const& chosen) noexcept
+      : ring_{ring}, tokens_{tokens}, got_{got}, chosen_{chosen} {}
 
   key_ring& ring_;
   std::int64_t tokens_;
-  pool_core::quick_grant const& got_;
+  pool_core::timed_grant got_;
+  key_ring::choice chosen_;
 };
 } // namespace detail
 
@@ -61,7 +63,13 @@ public:
   ~lease() { drop(); }
   /// Only a pool can make one.
   BOOST_FORCEINLINE explicit lease(detail::quick_lease const& r) noexcept
-      : lease{r, r.ring_.choose(*r.got_.from, {}, 0)} {}
+      : ring_{&r.ring_}, key_{&r.chosen_.key}, grant_{.from = r.got_.from,
+                                                      .in = &r.ring_.lanes().unnamed(),
+                                                      .tokens = r.tokens_,
+                                                      .counted = r.got_.counted,
+                                                      .counted_by_front = r.chosen_.counts_requests,
+                                                      .taken = r.got_.taken,
+                                                      .counted_since = r.got_.taken} {}
 
   /// True until the lease has ended.
   [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
@@ -157,14 +165,6 @@ public:
 private:
   friend class detail::lease_factory;
 
-  BOOST_FORCEINLINE lease(detail::quick_lease const& r, detail::key_ring::choice const& chosen) noexcept
-      : ring_{&r.ring_}, key_{&chosen.key}, grant_{.from = r.got_.from,
-                                                   .in = &r.ring_.lanes().unnamed(),
-                                                   .tokens = r.tokens_,
-                                                   .counted = r.got_.counted,
-                                                   .counted_by_front = chosen.counts_requests,
-                                                   .taken = r.got_.taken,
-                                                   .counted_since = r.got_.taken} {}
   void drop() noexcept {
     if (ring_) {
       settle(grant_.tokens);

@@ -65,9 +65,20 @@ public:
   void settle(claim const& c, std::int64_t actual) {
     --leases_;
     granted_tokens_ -= std::max<std::int64_t>(c.tokens - actual, 0);
-    lazy_now at{clock_};
-    table_.charge(slot_, c, actual, now(), at);
-    end(c);
+    auto const word = slot_.gate.load();
+    if (c.probe || !table_.is_simple(word) || (word & gate::rated) != 0) {
+      lazy_now at{clock_};
+      table_.charge(slot_, c, actual, now(), at);
+      end(c);
+      return;
+    }
+    auto const before = table_.charge_quickly(slot_, actual);
+    if (table_.asks_for_care(slot_, before, actual)) {
+      table_.take_care_of_books(slot_, before, actual);
+    }
+    if (!table_.end_quietly(slot_, c.tokens, word)) {
+      end_with_care(c);
+    }
   }
 
   void refund(claim const& c) {
@@ -138,7 +149,7 @@ public:
   /// So much was spent that the next charge has to move it into the books.
   void fill_the_books() {
     constexpr auto much = std::int64_t{1} << 39;
-    slot_.spent.store(much);
+    slot_.spent.store(static_cast<std::uint64_t>(much) << rondo::detail::expense::tokens_at);
     slot_.base.fetch_add(much);
   }
 
@@ -224,16 +235,23 @@ private:
 
   bool take_quickly(claim& c, bool& disturbed) {
     using attempt = rondo::detail::slot_table<explored_atomic>::attempt;
-    std::uint64_t word = 0;
+    auto const word = slot_.gate.load();
+    if (table_.next_change(slot_, word) <= now()) {
+      return false;
+    }
     auto const how = table_.reserve_quickly(slot_, c.tokens, word);
-    auto const rated = how == attempt::taken && (word & gate::rated) != 0;
-    auto const missed = how == attempt::overdrawn || (rated && !table_.take_rates(slot_, c, now()));
+    if (how == attempt::unclear || how == attempt::contended) {
+      return false;
+    }
+    auto const rated = (word & gate::rated) != 0;
+    auto const overdrawn = how == attempt::in_doubt && table_.is_overdrawn(slot_);
+    auto const missed = overdrawn || (rated && !table_.take_rates(slot_, c, now()));
     if (missed) {
       lazy_now at{clock_};
       table_.undo(slot_, c, at);
     }
     disturbed = rated || missed;
-    return how == attempt::taken && !missed;
+    return !missed;
   }
 
   void count(claim const& c) {
@@ -244,9 +262,13 @@ private:
   }
 
   void end(claim const& c) {
-    if (!c.probe && table_.end_quietly(slot_, c.tokens)) {
-      return;
+    auto const word = slot_.gate.load();
+    if (c.probe || (word & gate::attention) != 0 || !table_.end_quietly(slot_, c.tokens, word)) {
+      end_with_care(c);
     }
+  }
+
+  void end_with_care(claim const& c) {
     auto const word = table_.end_lease(slot_, c);
     if ((word & gate::closed) != 0) {
       ++ended_after_close_;

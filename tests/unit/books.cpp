@@ -108,10 +108,12 @@ BOOST_AUTO_TEST_CASE(reservations_are_not_spent_but_nobody_else_can_have_them) {
 
 BOOST_AUTO_TEST_CASE(an_account_lends_no_more_tokens_at_once_than_it_can_count) {
   auto const most = two_to_the(36) - 1;
+  auto const large = two_to_the(20);
   pool->add(key("a", {.quota = 3 * most}));
   auto all = take(*this, {.tokens = most});
-  BOOST_TEST(!pool->try_acquire(1));
-  auto const waiting = start({.tokens = 5});
+  take(*this, {.tokens = large - 1}).refund(); // there is always room for what is not large
+  BOOST_TEST(!pool->try_acquire(large));
+  auto const waiting = start({.tokens = large});
   auto const too_much = start({.tokens = most + 1});
   BOOST_TEST(!waiting->done);
   BOOST_TEST((too_much->ec == rondo::error::too_large));
@@ -203,9 +205,11 @@ BOOST_AUTO_TEST_CASE(the_books_take_over_the_requests_too) {
   rondo::detail::slot_table<> table;
   auto& s = table.add();
   auto const many = (std::uint64_t{1} << 23) + 5;
-  s.spent.store((many - 5) * rondo::detail::expense::request + 77); // as after that many requests
+  using rondo::detail::expense::tokens_at;
+  s.spent.store((std::uint64_t{77} << tokens_at) + many - 5); // as after that many requests
+  rondo::detail::lazy_now now{clock};
   for (int i = 0; i < 5; ++i) {
-    static_cast<void>(table.charge_tokens(s, 3));
+    static_cast<void>(table.charge(s, {}, 3, 0, now));
   }
   BOOST_TEST(s.granted() == many);
   BOOST_TEST(s.charged() == 77 + 15);

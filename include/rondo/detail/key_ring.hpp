@@ -135,18 +135,30 @@ public:
     key_record& key;
     bool counts_requests; ///< those of a key that is alone in its account are counted by the slot
   };
+  /// What `slot::owner` says of a slot that is in use.
+  class slot_owner {
+  public:
+    explicit slot_owner(std::uintptr_t value) noexcept : value_{value} {}
+    [[nodiscard]] bool is_one_key() const noexcept { return (value_ & several) == 0; }
+    [[nodiscard]] key_record& key() const noexcept { return *reinterpret_cast<key_record*>(value_); }
+    [[nodiscard]] key_list const& keys() const noexcept {
+      return *reinterpret_cast<key_list const*>(value_ & ~several);
+    }
+
+  private:
+    std::uintptr_t value_;
+  };
+  [[nodiscard]] BOOST_FORCEINLINE static slot_owner owner_of(slot_type const& s) noexcept {
+    return slot_owner{s.owner.load()}; // pairs with publish()
+  }
   /// The key that a fresh grant of `s` is for.
-  [[nodiscard]] BOOST_FORCEINLINE choice choose(slot_type const& s, capability_set needs,
-                                                std::uint64_t affinity) noexcept {
-    auto const owner = s.owner.load(); // pairs with publish()
-    auto const one_of_several = (owner & several) != 0;
-    auto& chosen = one_of_several
-                       ? choose_one_of(*reinterpret_cast<key_list const*>(owner & ~several), s, needs, affinity)
-                       : *reinterpret_cast<key_record*>(owner);
+  [[nodiscard]] choice choose(slot_type const& s, capability_set needs, std::uint64_t affinity) noexcept {
+    auto const owner = owner_of(s);
+    auto& chosen = owner.is_one_key() ? owner.key() : choose_one_of(owner.keys(), s, needs, affinity);
     if (wanted_.load() != 0) [[unlikely]] {
       tell_rotation(chosen);
     }
-    return {chosen, one_of_several};
+    return {chosen, !owner.is_one_key()};
   }
 
   [[nodiscard]] std::string_view account_name(std::uint32_t slot) const noexcept { return accounts_[slot].name; }
@@ -172,6 +184,9 @@ public:
   /// \param kinds one bit for each kind that `f` wants to hear of
   [[nodiscard]] subscription on_event(std::uint32_t kinds, std::function<void(event const&)> f) {
     wanted_.fetch_or(kinds);
+    if ((kinds & (bit(event_kind::key_rotated) | bit(event_kind::all_unavailable))) != 0) {
+      expect_grants();
+    }
     return events_->add([kinds, f = std::move(f)](event const& e) {
       if ((kinds & bit(e.kind)) != 0) { // others may want others
         f(e);

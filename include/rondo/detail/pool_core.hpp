@@ -43,6 +43,16 @@ struct core_options {
   std::uint64_t seed = 0;
 };
 
+/// What all acquires and settles have to heed, in one word; 0 if there is nothing.
+namespace concern {
+inline constexpr std::uint64_t strategy = 7; ///< bits 0-2: how slots are picked; 0 = they take turns
+static_assert(static_cast<std::uint64_t>(strategy::round_robin) == 0);
+inline constexpr std::uint64_t grants = 8;                    ///< somebody wants to hear of every grant
+inline constexpr std::uint64_t of_takers = strategy | grants; ///< what settles need not heed
+inline constexpr std::uint64_t charges = 16;                  ///< somebody wants to hear of what is spent
+inline constexpr std::uint64_t waiter = 1U << 8;              ///< bits 8-63: those who wait
+} // namespace concern
+
 /// A slot that is kept for the head of the line.
 struct earmark {
   std::uint32_t slot = candidates::none;
@@ -67,8 +77,8 @@ public:
   using table_type = slot_table<std::atomic>;
 
   explicit pool_core(core_options const& options)
-      : strategy_{options.strategy}, system_time_{options.clock == &system_clocks()}, lanes_{*options.clock},
-        table_{*options.clock}, options_{options}, cooldown_{options.cooldown},
+      : concerns_{static_cast<std::uint64_t>(options.strategy)}, system_time_{options.clock == &system_clocks()},
+        lanes_{*options.clock}, table_{*options.clock}, options_{options}, cooldown_{options.cooldown},
         failure_guard_{options.most_failures, options.failure_period}, jitter_{options.seed} {}
   pool_core(pool_core const&) = delete;
   pool_core& operator=(pool_core const&) = delete;
@@ -85,66 +95,111 @@ public:
   /// \param out as it was made; not looked at after a refusal
   [[nodiscard]] bool try_take(demand const& want, grant& out, std::span<std::uint32_t const> avoid = {}) {
     auto const plain = want.in == &lanes_.unnamed() && !want.unsent && want.needs.empty() && want.affinity == 0;
-    if (quick_grant quick; plain && avoid.empty()) {
-      if (auto const how = take_next_in_turn(want.tokens, quick); how != answer::unclear) {
-        out.from = quick.from;
-        out.in = want.in;
-        out.tokens = want.tokens;
-        out.counted = quick.counted;
-        out.taken = out.counted_since = quick.taken;
-        return how == answer::taken;
-      }
-    }
-    return try_take_with_care(want, out, avoid);
+    return plain && avoid.empty() ? try_take_on(take_quickly(want.tokens), want, out)
+                                  : try_take_with_care(want, out, avoid);
   }
 
   enum class answer : std::uint8_t { taken, refused, unclear };
-  /// What a grant says besides what was asked for, if it was that simple.
+  /// How far a quick attempt got.
+  enum class progress : std::uint8_t {
+    taken,
+    to_turn,   ///< taken, and what comes next stands in another block
+    to_count,  ///< taken, but for the rates
+    in_doubt,  ///< see `slot_table::attempt`
+    contended, ///< so is this
+    nowhere,   ///< nothing was tried
+  };
   struct quick_grant {
+    slot_type* from;
+    progress how;
+  };
+  /// What else a grant says that was nearly as simple.
+  struct timed_grant {
     slot_type* from = nullptr;
     std::uint8_t counted = 0;
     tick taken = 0;
   };
 
-  /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free,
-  /// or none is: in as few instructions as it takes. Unclear if it is not that simple; nothing has been taken then,
-  /// and `try_take` knows more.
-  ///
-  /// \param out as it was made
-  [[nodiscard]] BOOST_FORCEINLINE answer take_next_in_turn(std::int64_t tokens, quick_grant& out) noexcept {
-    if (tokens < 0 || !is_quiet()) [[unlikely]] {
-      return answer::unclear;
+  /// The same for a demand of nothing but tokens, if nobody waits, nothing is due, and the next slot in turn is free:
+  /// in as few instructions as it takes, and without a call. Unless it was `taken`, `take_on` must be called with the
+  /// answer.
+  [[nodiscard]] BOOST_FORCEINLINE quick_grant take_quickly(std::int64_t tokens) noexcept {
+    constexpr auto any = ~concern::charges;
+    if (!gate::fits_unasked(tokens) || (concerns_.load() & any) != 0 || lanes_.unnamed().cool_until.load() != 0)
+        [[unlikely]] {
+      return {nullptr, progress::nowhere};
     }
-    auto& wheel = turn_.mine();
-    auto* s = wheel.slot();
-    if (!s || (s->gate.load() & gate::parked) != 0) [[unlikely]] {
-      s = find_next(wheel);
-      if (!s) {
-        return answer::refused;
-      }
+    auto& wheel = turn_.mine_or_idle();
+    auto* const s = wheel.slot();
+    if (!s) [[unlikely]] {
+      return {nullptr, progress::nowhere};
+    }
+    auto const word = s->gate.load();
+    auto const change = table_.next_change(*s, word);
+    if (change != never && !(system_time_ && is_clearly_ahead(change))) [[unlikely]] {
+      return {nullptr, progress::nowhere};
     }
     table_type::prefetch_after(*s);
-    std::uint64_t word = 0;
-    if (auto const how = table_.reserve_quickly(*s, tokens, word); how != table_type::attempt::taken) [[unlikely]] {
-      if (how != table_type::attempt::unclear) {
-        give_way(*s, tokens, how);
-      }
-      return answer::unclear;
+    switch (table_type::reserve_quickly(*s, tokens, word)) {
+    case table_type::attempt::taken: break;
+    case table_type::attempt::in_doubt: return {s, progress::in_doubt};
+    case table_type::attempt::contended: return {s, progress::contended};
+    case table_type::attempt::unclear: return {nullptr, progress::nowhere};
     }
     if ((word & gate::rated) != 0) [[unlikely]] {
-      auto const in_rates = count_in_rates(*s, tokens);
-      if (in_rates.refused) {
+      return {s, progress::to_count};
+    }
+    auto* const next = table_.successor(*s);
+    if (!next) [[unlikely]] {
+      return {s, progress::to_turn};
+    }
+    wheel.turn_to(*next);
+    return {s, progress::taken};
+  }
+
+  /// `try_take` for a demand of nothing but tokens, where `take_quickly` stopped at `begun`.
+  [[nodiscard]] bool try_take_on(quick_grant const& begun, demand const& want, grant& out) {
+    timed_grant got;
+    auto const how = take_on(want.tokens, begun, got);
+    if (how == answer::unclear) {
+      return try_take_with_care(want, out, {});
+    }
+    out.from = got.from;
+    out.in = want.in;
+    out.tokens = want.tokens;
+    out.counted = got.counted;
+    out.taken = out.counted_since = got.taken;
+    return how == answer::taken;
+  }
+
+  /// Goes on where `take_quickly` stopped, as far as that is simple: `unclear` if it is not, and nothing has been taken
+  /// then, but `try_take` knows more.
+  ///
+  /// \param out as it was made
+  [[nodiscard]] BOOST_FORCEINLINE answer take_on(std::int64_t tokens, quick_grant begun, timed_grant& out) noexcept {
+    switch (begun.how) {
+    case progress::nowhere: {
+      timed_grant got; // `out` itself shall live in registers
+      auto const how = take_next_in_turn(tokens, got);
+      out = got;
+      return how;
+    }
+    case progress::contended: go_elsewhere(*begun.from); return answer::unclear;
+    case progress::in_doubt:
+      if (give_back_if_overdrawn(*begun.from, tokens)) {
         return answer::unclear;
       }
-      out.counted = in_rates.by;
-      out.taken = in_rates.at;
+      [[fallthrough]];
+    case progress::to_count:
+      if ((begun.from->gate.load() & gate::rated) != 0 && !count_in_rates(*begun.from, tokens, out)) {
+        return answer::unclear;
+      }
+      turn_beyond(turn_.mine(), *begun.from);
+      break;
+    case progress::to_turn: turn_to_next_block(turn_.mine(), *begun.from); break;
+    case progress::taken: break;
     }
-    out.from = s;
-    if (auto* const next = table_type::follower(*s); next && (next->gate.load() & gate::parked) == 0) [[likely]] {
-      wheel.turn_to(*next);
-    } else {
-      look_ahead(wheel, *s);
-    }
+    out.from = begun.from;
     return answer::taken;
   }
 
@@ -173,7 +228,7 @@ public:
         most_wanted_.store(w.want.tokens);
       }
       // from here on whoever frees capacity sees that somebody waits; what was freed before, serve_line sees
-      waiting_.fetch_add(1);
+      concerns_.fetch_add(concern::waiter);
       serve_line(done, &w);
     }
     wait_line::complete_all(done);
@@ -199,7 +254,7 @@ public:
 
   /// Serves whoever can be served now. To be called when an injected clock was moved.
   void wake() {
-    if (waiting_.load() == 0) {
+    if (!anybody_waits()) {
       return;
     }
     waiter* done = nullptr;
@@ -213,7 +268,7 @@ public:
   /// The same when the timer has gone off. By an injected clock that may be too early: then it is set again, but never
   /// for less than 1 ms, or a clock that stands still would keep a thread busy.
   void alarm_went_off() {
-    if (waiting_.load() == 0) {
+    if (!anybody_waits()) {
       return;
     }
     waiter* done = nullptr;
@@ -232,7 +287,7 @@ public:
 
   /// The request of a grant that was taken `unsent` leaves now.
   void mark_sent(grant& g) noexcept {
-    if (count_from_now(g) && waiting_.load() != 0) {
+    if (count_from_now(g) && anybody_waits()) {
       changed_.store(true); // a time is known where none was
       wake();
     }
@@ -241,28 +296,28 @@ public:
   BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
     auto const word = s.gate.load();
-    auto const simple = g.is_simple() && table_.is_simple(word) && !charges_expected_.load() &&
-                        g.in->cool_until.load() == 0 && expense::fits(actual);
-    if (!simple) [[unlikely]] {
-      settle_with_care(g, actual);
+    auto const simple = table_type::is_simple(word) && (word & gate::rated) == 0;
+    if (!simple || !g.is_simple() || g.in->cool_until.load() != 0 || !expense::fits(actual)) [[unlikely]] {
+      settle_on(g, actual);
       return;
     }
-    auto const near = (word & gate::rated) != 0 ? charge_rated(g, actual) : table_.charge_tokens(s, actual);
-    if (near) [[unlikely]] {
-      note(event_kind::near_limit, g);
+    auto const before = table_type::charge_quickly(s, actual);
+    auto const heeded = (concerns_.load() & ~concern::of_takers) != 0;
+    if (heeded || table_type::asks_for_care(s, before, actual)) [[unlikely]] {
+      finish_charged(g, before, actual);
+      return;
     }
-    note_spending(s);
-    if (!table_.end_quietly(s, g.tokens)) [[unlikely]] {
+    if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
       finish_with_care(g);
     } // from here on the pool may be gone
   }
 
   void refund(grant& g) noexcept {
     table_.give_back(*g.from, g.what(), g.counted_since);
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       lane_slots(g).give_back(slot_in_lane(g), g.what_of_lane(), g.counted_since);
     }
-    if (waiting_.load() != 0) {
+    if (anybody_waits()) {
       changed_.store(true); // rates have got units back: what is wanted of them may be there sooner
     }
     finish(g);
@@ -274,7 +329,7 @@ public:
     auto const began = count_from_now(g);
     lazy_now at{clock()};
     table_.charge(s, g.what(), 0, g.counted_since, at);
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       lane_slots(g).charge(slot_in_lane(g), g.what_of_lane(), 0, g.counted_since, at);
     }
     if (began) {
@@ -361,7 +416,11 @@ public:
     }
   }
 
-  void set_strategy(strategy s) noexcept { strategy_.store(s); }
+  void set_strategy(strategy s) noexcept {
+    auto word = concerns_.load();
+    while (!concerns_.compare_exchange_weak(word, (word & ~concern::strategy) | static_cast<std::uint64_t>(s))) {
+    }
+  }
   void set_cooldown(tick base) noexcept { cooldown_.store(base); }
 
 protected:
@@ -373,7 +432,10 @@ protected:
   virtual void note(event_kind kind, grant const& g) noexcept = 0;
   /// A lease was settled, or a rest became longer: what stores keep has changed. Not called before `expect_charges`.
   virtual void charged() noexcept = 0;
-  void expect_charges() noexcept { charges_expected_.store(true); }
+  void expect_charges() noexcept { concerns_.fetch_or(concern::charges); }
+  [[nodiscard]] bool expects_charges() const noexcept { return (concerns_.load() & concern::charges) != 0; }
+  /// From now on no grant is taken by `take_quickly` alone.
+  void expect_grants() noexcept { concerns_.fetch_or(concern::grants); }
   /// The last lease of a slot with retired keys has ended.
   virtual void retire(slot_type& s) noexcept = 0;
 
@@ -403,6 +465,10 @@ private:
     [[nodiscard]] bool in_vain(tick deadline) const noexcept { return hope() == never || hope() > deadline; }
   };
 
+  [[nodiscard]] bool anybody_waits() const noexcept { return concerns_.load() >= concern::waiter; }
+  [[nodiscard]] strategy how_to_pick() const noexcept {
+    return static_cast<strategy>(concerns_.load() & concern::strategy);
+  }
   [[nodiscard]] tick recent_tick() const noexcept { return system_time_ ? recent_now() : now(); }
   [[nodiscard]] lazy_now recent() const noexcept { return system_time_ ? lazy_now{} : lazy_now{clock()}; }
 
@@ -455,7 +521,7 @@ private:
       }
       return take_from(s, lane, want, out, now, how.refused, disturbed, contended);
     };
-    return turn.pick(strategy_.load(), {table_, lane ? &lane->slots : nullptr}, want.affinity, want.tokens, one);
+    return turn.pick(how_to_pick(), {table_, lane ? &lane->slots : nullptr}, want.affinity, want.tokens, one);
   }
 
 protected:
@@ -471,7 +537,7 @@ protected:
         return false;
       }
     }
-    out.in_lane = false;
+    out.special.in_lane = false;
     if (lane) [[unlikely]] {
       auto& in_lane = lane->slots[s.index];
       claim in_that{.tokens = want.tokens, .unsent = want.unsent};
@@ -490,7 +556,7 @@ protected:
     out.from = &s;
     out.in = want.in;
     // a slot on probation or with rates wants to know when; the others need no clock
-    auto const timed = out.counted != 0 || out.probe || lane;
+    auto const timed = out.counted != 0 || out.special.probe || lane;
     out.taken = timed ? now() : 0;
     out.counted_since = out.taken;
     return true;
@@ -499,29 +565,23 @@ protected:
 private:
   [[nodiscard]] BOOST_NOINLINE bool try_take_with_care(demand const& want, grant& out,
                                                        std::span<std::uint32_t const> avoid) {
-    if (waiting_.load() != 0) {
+    if (anybody_waits()) {
       return try_take_behind_the_line(want, out, avoid);
     }
     auto now = recent();
     bool disturbed = false;
     auto const served = take(want, out, now, {avoid, {}, on_refusal::forget}, disturbed);
-    if (disturbed && waiting_.load() != 0) {
-      changed_.store(true);
-      wake();
+    if (disturbed && anybody_waits()) {
+      look_for_waiters();
     }
     return served;
   }
 
-  /// Nobody waits, nobody rests from an overload, nothing is due, and the keys take turns.
-  [[nodiscard]] BOOST_FORCEINLINE bool is_quiet() noexcept {
-    if (waiting_.load() != 0 || lanes_.unnamed().cool_until.load() != 0 || strategy_.load() != strategy::round_robin)
-        [[unlikely]] {
-      return false;
-    }
-    auto const due = table_.next_return();
-    return due == never || !is_over(due);
+  /// Nobody waits, nobody rests from an overload, and the keys take turns.
+  [[nodiscard]] bool is_quiet() noexcept {
+    return !anybody_waits() && lanes_.unnamed().cool_until.load() == 0 && how_to_pick() == strategy::round_robin;
   }
-  [[nodiscard]] BOOST_NOINLINE bool is_over(tick t) const noexcept { return t <= recent_tick(); }
+  [[nodiscard]] bool is_over(tick t) const noexcept { return t != never && t <= recent_tick(); }
 
   /// The next slot in turn, null if none is ready. The wheel is turned to it: a block has had its turn only when the
   /// slots in it were tried.
@@ -534,52 +594,106 @@ private:
     return &table_[i];
   }
 
-  /// Finds the slot that comes after `taken` before it is wanted, so that its line has the time to get here.
-  BOOST_NOINLINE void look_ahead(rotor::wheel& wheel, slot_type const& taken) noexcept {
-    wheel.turn_to(taken.index + 1);
-    if (auto const* const next = find_next(wheel)) {
-      table_type::prefetch_next(taken, *next);
+  /// Nothing is left in the block of `taken`: finds what comes next before it is wanted, so that its line has the time
+  /// to get here.
+  void turn_to_next_block(rotor::wheel& wheel, slot_type const& taken) noexcept {
+    auto const i = turn_.first_of_next_block(table_.ready(), table_.size());
+    if (i == candidates::none) {
+      wheel.turn_to(taken.index + 1);
+      return;
     }
+    auto& next = table_[i];
+    wheel.turn_to(next);
+    table_type::prefetch_next(taken, next);
   }
 
-  /// Others were at the slot whose turn it is.
-  BOOST_NOINLINE void give_way(slot_type& s, std::int64_t tokens, table_type::attempt how) noexcept {
-    if (how == table_type::attempt::overdrawn) {
-      auto now = recent();
-      table_.undo(s, {.tokens = tokens}, now);
-      after_disturbance(s);
+  /// Another thread was at the slot whose turn it is.
+  void go_elsewhere(slot_type const& s) noexcept { turn_.mine().turn_to(rotor::elsewhere(s.index, table_.size())); }
+
+  /// A grant that is in doubt: true if there was not enough for it, and nothing has been taken then.
+  [[nodiscard]] bool give_back_if_overdrawn(slot_type& s, std::int64_t tokens) noexcept {
+    if (!table_type::is_overdrawn(s)) [[likely]] {
+      return false;
+    }
+    give_back(s, tokens);
+    return true;
+  }
+
+  /// What `take_quickly` does, for slots with rates too, and whatever there is to be found first.
+  [[nodiscard]] BOOST_NOINLINE answer take_next_in_turn(std::int64_t tokens, timed_grant& out) noexcept {
+    if (!gate::fits_unasked(tokens) || !is_quiet()) {
+      return answer::unclear;
+    }
+    if (is_over(table_.next_return())) {
+      return answer::unclear;
+    }
+    auto& wheel = turn_.mine();
+    auto* s = wheel.slot();
+    if (!s || (s->gate.load() & gate::parked) != 0) {
+      s = find_next(wheel);
+      if (!s) {
+        return answer::refused;
+      }
+    }
+    auto const word = s->gate.load();
+    if ((word & gate::renewed) != 0 && is_over(s->quota_reset.load())) {
+      return answer::unclear;
+    }
+    table_type::prefetch_after(*s);
+    auto const how = table_type::reserve_quickly(*s, tokens, word);
+    if (how == table_type::attempt::contended) {
+      go_elsewhere(*s);
+    }
+    auto const taken = how == table_type::attempt::taken ||
+                       (how == table_type::attempt::in_doubt && !give_back_if_overdrawn(*s, tokens));
+    if (!taken || ((word & gate::rated) != 0 && !count_in_rates(*s, tokens, out))) {
+      return answer::unclear;
+    }
+    out.from = s;
+    turn_beyond(wheel, *s);
+    return answer::taken;
+  }
+
+  void turn_beyond(rotor::wheel& wheel, slot_type& taken) noexcept {
+    if (auto* const next = table_.successor(taken)) {
+      wheel.turn_to(*next);
     } else {
-      turn_.mine().turn_to(rotor::elsewhere(s.index, table_.size()));
+      turn_to_next_block(wheel, taken);
     }
   }
 
-  struct counted_grant {
-    tick at;
-    std::uint8_t by; ///< see `claim`
-    bool refused;
-  };
   /// What was taken counts in the rates, or is given back. Units are out of sight while they leave a window, and
   /// between two of its words.
-  [[nodiscard]] BOOST_NOINLINE counted_grant count_in_rates(slot_type& s, std::int64_t tokens) noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE bool count_in_rates(slot_type& s, std::int64_t tokens, timed_grant& out) noexcept {
     table_type::prefetch_rates_after(s);
     auto const at = recent_tick();
     claim what{.tokens = tokens};
-    auto const counted = table_.take_rates(s, what, at);
-    if (!counted) {
-      auto now = recent();
-      table_.undo(s, what, now);
+    if (!table_.take_rates(s, what, at)) [[unlikely]] {
+      give_back(s, tokens);
+      return false;
     }
-    after_disturbance(s);
-    return {what.counted != 0 ? at : 0, what.counted, !counted};
+    if (anybody_waits()) [[unlikely]] {
+      look_for_waiters();
+    }
+    out.counted = what.counted;
+    out.taken = what.counted != 0 ? at : 0;
+    return true;
+  }
+
+  /// A grant that was not complete.
+  BOOST_NOINLINE void give_back(slot_type& s, std::int64_t tokens) noexcept {
+    auto now = recent();
+    table_.undo(s, {.tokens = tokens}, now);
+    retire_if_unused(s);
+    if (anybody_waits()) {
+      look_for_waiters();
+    }
   }
 
   /// Capacity was out of sight for a moment: others may have been refused because of it.
-  void after_disturbance(slot_type& s) noexcept {
-    retire_if_unused(s);
-    if (waiting_.load() != 0) {
-      changed_.store(true);
-      wake();
-    }
+  BOOST_NOINLINE void look_for_waiters() noexcept {
+    changed_.store(true);
+    wake();
   }
 
   /// A lease that was taken for a moment may have been the one whose end others waited for.
@@ -883,7 +997,7 @@ private:
       head_ = nullptr;
     }
     line_.erase(w, class_of(w.want));
-    waiting_.fetch_sub(1);
+    concerns_.fetch_sub(concern::waiter);
   }
 
   [[nodiscard]] wait_class& class_of(demand const& want) {
@@ -909,25 +1023,48 @@ private:
   /// A request that ends without a mark was sent now at the latest. Waiters are not told before it is charged. True if
   /// its rates count from now on.
   [[nodiscard]] bool count_from_now(grant& g) noexcept {
-    if (!g.unsent) {
+    if (!g.special.unsent) {
       return false;
     }
     g.counted_since = now();
-    g.unsent = false;
+    g.special.unsent = false;
     start(*g.from, table_, g.what(), g.counted_since);
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       start(slot_in_lane(g), lane_slots(g), g.what_of_lane(), g.counted_since);
     }
     return true;
   }
 
-  [[nodiscard]] BOOST_NOINLINE bool charge_rated(grant& g, std::int64_t actual) noexcept {
-    auto at = recent();
-    auto const near = table_.charge(*g.from, g.what(), actual, g.counted_since, at);
-    if (actual > g.tokens) {
-      note_delay();
+  /// What `settle` leaves to others: rates, or what needs care.
+  BOOST_NOINLINE void settle_on(grant& g, std::int64_t actual) noexcept {
+    auto& s = *g.from;
+    auto const word = s.gate.load();
+    auto const simple = table_type::is_simple(word) && actual <= g.tokens && !expects_charges();
+    if (!simple || !g.is_simple() || g.in->cool_until.load() != 0 || !expense::fits(actual)) [[unlikely]] {
+      settle_with_care(g, actual);
+      return;
     }
-    return near;
+    table_type::give_back_rest(s, g.counted, g.tokens - actual, g.counted_since);
+    auto const before = table_type::charge_quickly(s, actual);
+    if (anybody_waits() || table_type::asks_for_care(s, before, actual)) [[unlikely]] {
+      finish_charged(g, before, actual);
+      return;
+    }
+    if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
+      finish_with_care(g);
+    }
+  }
+
+  /// Goes on where `settle` found something to heed.
+  BOOST_NOINLINE void finish_charged(grant& g, std::uint64_t before, std::int64_t actual) noexcept {
+    if (table_.take_care_of_books(*g.from, before, actual)) {
+      note(event_kind::near_limit, g);
+    }
+    note_spending(*g.from);
+    if (expects_charges()) {
+      charged();
+    }
+    finish(g);
   }
 
   BOOST_NOINLINE void settle_with_care(grant& g, std::int64_t actual) noexcept {
@@ -938,19 +1075,19 @@ private:
     lazy_now at{clock()};
     auto const near = table_.charge(s, g.what(), actual, g.counted_since, at);
     auto succeeded = succeed(s, table_, g.taken);
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       lane_slots(g).charge(slot_in_lane(g), g.what_of_lane(), actual, g.counted_since, at);
       succeeded = succeed(slot_in_lane(g), lane_slots(g), g.taken) || succeeded;
     }
     end_overload(*g.in);
     note_spending(s);
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       note_spending(slot_in_lane(g)); // that rates count more there is noted by `finish`
     }
     if (later && (s.gate.load() & gate::rated) != 0) {
       note_delay();
     }
-    if (charges_expected_.load()) {
+    if (expects_charges()) {
       charged();
     }
     if (near) {
@@ -963,7 +1100,9 @@ private:
   }
 
   BOOST_FORCEINLINE void finish(grant& g) noexcept {
-    if (g.in_lane || g.probe || !table_.end_quietly(*g.from, g.tokens)) [[unlikely]] {
+    auto const word = g.from->gate.load();
+    auto const simple = !g.special.in_lane && !g.special.probe && (word & gate::attention) == 0;
+    if (!simple || !table_type::end_quietly(*g.from, g.tokens, word)) [[unlikely]] {
       finish_with_care(g);
     } // from here on the pool may be gone
   }
@@ -971,7 +1110,7 @@ private:
   BOOST_NOINLINE void finish_with_care(grant& g) noexcept {
     auto& s = *g.from;
     hold();
-    if (g.in_lane) {
+    if (g.special.in_lane) {
       free(slot_in_lane(g), lane_slots(g), g.what_of_lane());
       changed_.store(true); // the head may no longer wait for its lane, but for the account
     }
@@ -979,7 +1118,7 @@ private:
     if ((word & gate::closed) != 0) {
       let_go(); // in the name of the lease
     } else {
-      if ((word & gate::parked) != 0 && waiting_.load() != 0) {
+      if ((word & gate::parked) != 0 && anybody_waits()) {
         pass_on(s);
       } else {
         if ((word & gate::parked) != 0) {
@@ -1010,7 +1149,7 @@ private:
   /// Where no other slot has anything to give, what came free goes straight to the head of the line: the slot would be
   /// put among the ready ones only to be taken out again. True if that is all there was to do.
   [[nodiscard]] bool give_to_head(slot_type& s, waiter*& done) noexcept {
-    auto const how = strategy_.load();
+    auto const how = how_to_pick();
     auto const has_books = how == strategy::weighted || how == strategy::fill_first; // which a pick writes
     if (line_.empty() || has_books || changed_.load() || !table_.ready().empty()) {
       return false;
@@ -1038,7 +1177,7 @@ private:
 
   /// What was lent is spent: some who hoped for it may wait in vain.
   BOOST_FORCEINLINE void note_spending(slot_type const& s) noexcept {
-    if (waiting_.load() != 0) [[unlikely]] {
+    if (anybody_waits()) [[unlikely]] {
       auto const metered = (s.gate.load() & gate::metered) != 0;
       if (metered && s.unspent() < most_wanted_.load()) {
         changed_.store(true);
@@ -1048,7 +1187,7 @@ private:
 
   /// Rates count more than before, or have begun to count: some may wait in vain.
   void note_delay() noexcept {
-    if (waiting_.load() != 0) {
+    if (anybody_waits()) {
       delayed_.store(true);
     }
   }
@@ -1146,7 +1285,7 @@ private:
       changed_.store(true);
       if (!known) {
         note(kind == rest_kind::exhausted ? event_kind::exhausted : event_kind::rate_limited, g);
-      } else if (charges_expected_.load()) {
+      } else if (expects_charges()) {
         charged(); // no news, but it lasts longer
       }
     }
@@ -1212,9 +1351,7 @@ private:
   static constexpr tick relearn_interval = 10'000'000'000;
 
   // what every acquire and settle looks at, and hardly anything changes
-  std::atomic<std::uint32_t> waiting_{0};
-  std::atomic<strategy> strategy_;
-  std::atomic<bool> charges_expected_{false};
+  std::atomic<std::uint64_t> concerns_; ///< see `concern`
   bool const system_time_;
   detail::lanes lanes_;
   table_type table_;

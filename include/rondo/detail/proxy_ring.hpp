@@ -213,9 +213,9 @@ public:
     if (auto& doubts = records_[g.from->index].doubts; doubts.load() != 0) {
       doubts.store(0);
     }
-    auto const well = end_probation(*g.from, table(), g.probe, g.taken);
-    if (g.in_lane) {
-      auto const well_there = end_probation(slot_in_lane(g), lane_slots(g), g.probes_lane, g.taken);
+    auto const well = end_probation(*g.from, table(), g.special.probe, g.taken);
+    if (g.special.in_lane) {
+      auto const well_there = end_probation(slot_in_lane(g), lane_slots(g), g.special.probes_lane, g.taken);
       if (well || well_there) {
         health_changed();
       }
@@ -233,10 +233,10 @@ public:
 
   /// The proxy is to blame: it rests for everybody.
   void fail(grant& g) {
-    if (g.in_lane) { // what follows concerns the proxy, not its way to one origin
+    if (g.special.in_lane) { // what follows concerns the proxy, not its way to one origin
       auto& t = lane_slots(g);
       auto& s = slot_in_lane(g);
-      g.in_lane = false;
+      g.special.in_lane = false;
       if ((t.end_lease(s, g.what_of_lane()) & gate::parked) != 0) {
         t.reconsider(s, now());
       }

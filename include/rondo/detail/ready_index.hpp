@@ -88,6 +88,17 @@ public:
     return here != 0 ? (from & ~63U) | static_cast<std::uint32_t>(std::countr_zero(here)) : npos;
   }
 
+  /// The first member, if all that the summaries know of stand in one word; else `npos`.
+  [[nodiscard]] std::uint32_t first_of_only_word() const noexcept {
+    std::uint32_t position = 0;
+    auto const descend = [&](unsigned level) {
+      auto const members = word(level, position).load();
+      position = position << 6 | static_cast<std::uint32_t>(std::countr_zero(members));
+      return members != 0 && (level == 0 || (members & (members - 1)) == 0);
+    };
+    return descend(3) && descend(2) && descend(1) && descend(0) ? position : npos;
+  }
+
 private:
   static constexpr unsigned levels = 4;
   static constexpr std::uint32_t leaf_size = 64U * 64U;
@@ -105,7 +116,7 @@ private:
   }
 
   /// Null for an index that is not there.
-  [[nodiscard]] node const* leaf_of(std::uint32_t index) const noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE node const* leaf_of(std::uint32_t index) const noexcept {
     if (index >= capacity) {
       return nullptr;
     }
@@ -114,7 +125,7 @@ private:
   }
 
   /// The word of a level that holds the bits of 64 children; `position` counts words within the level.
-  [[nodiscard]] Atomic<std::uint64_t>& word(unsigned level, std::uint32_t position) const noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE Atomic<std::uint64_t>& word(unsigned level, std::uint32_t position) const noexcept {
     switch (level) {
     case 0:
       return middle_[position >> 12]

@@ -4,6 +4,8 @@
 #include <rondo/detail/slot.hpp>
 #include <rondo/detail/tick.hpp>
 
+#include <boost/config.hpp>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -51,7 +53,7 @@ public:
 
   /// Nothing comes back before this moment; may be too early, never too late. A slot that two threads push at once is
   /// out of sight until the first of them is done, so that one must ask again after its push.
-  [[nodiscard]] tick next() const noexcept { return inbox_.load() ? 0 : next_.load(); }
+  [[nodiscard]] BOOST_FORCEINLINE tick next() const noexcept { return inbox_.load() ? 0 : next_.load(); }
 
   /// The slot that comes back at `at`, which `next` said just now; null where that has to be found out by `visit`.
   [[nodiscard]] slot_type const* who_returns(tick at) const noexcept {

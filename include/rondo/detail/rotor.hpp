@@ -78,7 +78,9 @@ public:
     std::atomic<std::uint32_t> at_{0};
   };
   /// The wheel of this thread under `strategy::round_robin`.
-  [[nodiscard]] BOOST_FORCEINLINE wheel& mine() noexcept { return wheels_[my_number()]; }
+  [[nodiscard]] wheel& mine() noexcept { return wheels_[my_number()]; }
+  /// The same; of a thread that has never asked for its own, one that nobody turns.
+  [[nodiscard]] BOOST_FORCEINLINE wheel& mine_or_idle() noexcept { return wheels_[number()]; }
 
   /// Calls `take(slot number, contended)` for one candidate after the other, the best first, until it returns true.
   /// Every candidate gets its chance.
@@ -122,6 +124,26 @@ public:
     return i != candidates::none ? i : first_of_next_block(ready, slots);
   }
 
+  /// The first candidate of the block whose turn it is; `none` if there is none at all.
+  [[nodiscard]] std::uint32_t first_of_next_block(ready_index<> const& ready, std::uint32_t slots) noexcept {
+    if (ready.empty()) {
+      return candidates::none;
+    }
+    if (slots <= block) {
+      return ready.next(0);
+    }
+    if (auto const i = ready.first_of_only_word(); i != candidates::none) {
+      return i; // all turns are this block's, and need not be counted
+    }
+    auto const mine = next_block_.fetch_add(1) % ((slots - 1) / block + 1);
+    auto const near = ready.next(mine * block);
+    auto const i = near != candidates::none ? near : ready.next(0);
+    if (i / block != mine) { // those between are empty, and need not be looked at again in this round
+      next_block_.store(i == candidates::none ? 0 : i / block + 1);
+    }
+    return i;
+  }
+
   /// Where a thread goes on that met another one at a slot: with the next block, or if there is but one, somewhere in
   /// it.
   [[nodiscard]] BOOST_NOINLINE static std::uint32_t elsewhere(std::uint32_t here, std::uint32_t slots) noexcept {
@@ -131,30 +153,17 @@ public:
 
 private:
   /// Threads are numbered as they come, so that a few of them never share a wheel.
-  [[nodiscard]] BOOST_FORCEINLINE static std::uint32_t my_number() noexcept {
-    static constinit thread_local std::uint32_t number = wheels;
-    if (number == wheels) [[unlikely]] {
+  [[nodiscard]] static std::uint32_t my_number() noexcept {
+    auto& mine = number();
+    if (mine == wheels) [[unlikely]] {
       static constinit std::atomic<std::uint32_t> threads{0};
-      number = threads.fetch_add(1) % wheels;
+      mine = threads.fetch_add(1) % wheels;
     }
-    return number;
+    return mine;
   }
-
-  [[nodiscard]] BOOST_NOINLINE std::uint32_t first_of_next_block(ready_index<> const& ready,
-                                                                 std::uint32_t slots) noexcept {
-    if (ready.empty()) {
-      return candidates::none;
-    }
-    if (slots <= block) {
-      return ready.next(0);
-    }
-    auto const mine = next_block_.fetch_add(1) % ((slots - 1) / block + 1);
-    auto const near = ready.next(mine * block);
-    auto const i = near != candidates::none ? near : ready.next(0);
-    if (i / block != mine) { // those between are empty, and need not be looked at again in this round
-      next_block_.store(i == candidates::none ? 0 : i / block + 1);
-    }
-    return i;
+  [[nodiscard]] BOOST_FORCEINLINE static std::uint32_t& number() noexcept {
+    static constinit thread_local std::uint32_t it = wheels;
+    return it;
   }
 
   /// Once around, from where the wheel stands; it goes `step` beyond the one that was taken.
@@ -261,7 +270,7 @@ private:
   static constexpr std::uint32_t wheels = 16;
   static constexpr std::uint32_t block = slot_table<std::atomic>::block;
 
-  std::array<wheel, wheels> wheels_;
+  std::array<wheel, wheels + 1> wheels_; ///< the last one is never turned
   alignas(64) std::atomic<std::uint32_t> next_block_{0};
   std::atomic<std::uint64_t> virtual_time_{0};
 };

@@ -168,8 +168,7 @@ private:
   }
 
   /// Units in the window above `most`, when the part that goes on has `current`.
-  [[nodiscard]] BOOST_FORCEINLINE bool exceeds(std::uint32_t most, std::uint64_t current,
-                                               std::uint32_t more) const noexcept {
+  [[nodiscard]] bool exceeds(std::uint32_t most, std::uint64_t current, std::uint32_t more) const noexcept {
     return most != 0 && std::uint64_t{count_of(older_.load())} + count_of(current) + more > most;
   }
 
@@ -181,13 +180,14 @@ private:
     }
     auto current = current_.load();
     for (;;) {
-      if (exceeds(most, current, n)) [[unlikely]] {
+      auto const older = older_.load();
+      if (std::uint64_t{count_of(older)} + count_of(current) + n > most) [[unlikely]] {
         return false;
       }
       if (!current_.compare_exchange_weak(current, current + n)) [[unlikely]] {
         continue;
       }
-      if (!exceeds(most, current, n)) [[likely]] {
+      if (older_.load() == older || !exceeds(most, current, n)) [[likely]] {
         return true;
       }
       give_back_to(epoch_of(current), n); // somebody took for later in the same moment

@@ -114,16 +114,12 @@ public:
     return any;
   }
 
-  [[nodiscard]] rate<Atomic> operator[](std::size_t k) const noexcept { return of(counters_[k].load(), k); }
-
-  /// Hands out the memory of each rate; most grants touch its first line only.
-  template <class Function> BOOST_FORCEINLINE void for_each(Function&& f) const noexcept {
-    for (auto const& c : counters_) {
-      if (auto const* const known = c.load()) {
-        f(*known);
-      }
-    }
+  [[nodiscard]] BOOST_FORCEINLINE rate<Atomic> operator[](std::size_t k) const noexcept {
+    return of(counters_[k].load(), k);
   }
+
+  /// Where the rates are counted, null for what never had a limit; most grants touch the first line of each only.
+  [[nodiscard]] BOOST_FORCEINLINE void const* memory_of(std::size_t k) const noexcept { return counters_[k].load(); }
 
   static constexpr std::array<kind, 2> of_tokens{tokens_per_minute, tokens_per_day};
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
@@ -158,7 +154,7 @@ private:
     return counts_days(k) ? l.day_renewal : renewal{};
   }
 
-  [[nodiscard]] static rate<Atomic> of(counter* c, std::size_t k) noexcept {
+  [[nodiscard]] BOOST_FORCEINLINE static rate<Atomic> of(counter* c, std::size_t k) noexcept {
     return {c ? &c->units : nullptr, c && counts_days(k) ? c->days.get() : nullptr};
   }
 
@@ -202,8 +198,15 @@ inline constexpr std::uint64_t adapting = 1U << 23;         ///< its cap was low
 inline constexpr std::uint64_t closed = 1U << 24;           ///< the pool is gone; the last lease cleans up
 inline constexpr std::uint64_t retired = 1U << 25;          ///< removed keys wait for the last lease to be wiped
 inline constexpr std::uint64_t renewed = 1U << 26;          ///< its quota comes back at a known time
-inline constexpr unsigned reserved_at = 28;                 ///< bits 28-63: tokens reserved by leases
-inline constexpr std::int64_t most_reserved = (std::int64_t{1} << 36) - 1; ///< of all leases together
+inline constexpr unsigned reserved_at = 27;                 ///< bits 27-63: tokens reserved by leases
+/// Of all leases together, where anybody asks. Above it there is room for as many leases as there may be of which
+/// nobody does.
+inline constexpr std::int64_t most_reserved = (std::int64_t{1} << 36) - 1;
+inline constexpr std::int64_t most_unasked = (std::int64_t{1} << 20) - 1; ///< tokens of such a lease
+static_assert(most_reserved + most_unasked * std::int64_t{lease_mask} < std::int64_t{1} << (64 - reserved_at));
+
+/// What can be taken of this slot takes more than a look at the word to know.
+inline constexpr std::uint64_t special = off | parked | probation;
 
 /// Somebody else is concerned when a lease of this slot ends.
 inline constexpr std::uint64_t attention = parked | watched | closed | retired;
@@ -214,9 +217,13 @@ inline constexpr std::uint64_t attention = parked | watched | closed | retired;
 [[nodiscard]] constexpr std::int64_t reserved(std::uint64_t word) noexcept {
   return static_cast<std::int64_t>(word >> reserved_at);
 }
+/// Not negative, and so few that they can be reserved without a look at what is reserved already.
+[[nodiscard]] constexpr bool fits_unasked(std::int64_t tokens) noexcept {
+  return static_cast<std::uint64_t>(tokens) <= static_cast<std::uint64_t>(most_unasked);
+}
 /// One lease of so many tokens.
 [[nodiscard]] constexpr std::uint64_t lease_of(std::int64_t tokens) noexcept {
-  return static_cast<std::uint64_t>(tokens) << reserved_at | lease;
+  return (static_cast<std::uint64_t>(tokens) << reserved_at) + lease;
 }
 } // namespace gate
 
@@ -224,19 +231,33 @@ inline constexpr std::uint64_t attention = parked | watched | closed | retired;
 namespace expense {
 inline constexpr std::int64_t most_tokens = 1 << 30; ///< of one request; what costs more goes to the books at once
 inline constexpr std::int64_t most_booked = std::int64_t{1} << 61; ///< far beyond what all requests cost
-inline constexpr unsigned request_at = 40;                         ///< bits 0-39: tokens; bits 40-63: requests
-inline constexpr std::uint64_t request = std::uint64_t{1} << request_at;
-inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 39;
+inline constexpr std::uint64_t request_mask = (1U << 24) - 1;      ///< bits 0-23: requests
+inline constexpr unsigned tokens_at = 24;                          ///< bits 24-63: tokens
+inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_t{1} << 23;
 
 /// Not negative, and not too large for the word.
 [[nodiscard]] constexpr bool fits(std::int64_t tokens) noexcept {
   return static_cast<std::uint64_t>(tokens) < static_cast<std::uint64_t>(most_tokens);
 }
 [[nodiscard]] constexpr std::int64_t tokens(std::uint64_t word) noexcept {
-  return static_cast<std::int64_t>(word & (request - 1));
+  return static_cast<std::int64_t>(word >> tokens_at);
 }
 [[nodiscard]] constexpr std::uint64_t requests(std::uint64_t word) noexcept {
-  return word >> request_at;
+  return word & request_mask;
+}
+/// One request of so many tokens.
+[[nodiscard]] constexpr std::uint64_t request_of(std::int64_t tokens) noexcept {
+  return (static_cast<std::uint64_t>(tokens) << tokens_at) + 1;
+}
+/// The word, whatever the requests, when so many tokens are spent; one that is never reached where they do not fit.
+[[nodiscard]] constexpr std::uint64_t mark_at(std::int64_t tokens) noexcept {
+  constexpr auto most = std::int64_t{1} << (64 - tokens_at);
+  return tokens >= most ? ~std::uint64_t{0}
+                        : static_cast<std::uint64_t>(std::max<std::int64_t>(tokens, 0)) << tokens_at;
+}
+/// Whether `cost` brings the word from below the mark to it, or beyond.
+[[nodiscard]] constexpr bool passes(std::uint64_t mark, std::uint64_t before, std::uint64_t cost) noexcept {
+  return before + cost - mark < cost; // wraps below the mark
 }
 } // namespace expense
 
@@ -266,13 +287,13 @@ enum class rest_kind : std::uint8_t { rate_limited, exhausted };
 /// Of the quota is left what `base` says, less what was spent since, less what leases have reserved.
 template <template <class> class Atomic> struct alignas(64) slot {
   Atomic<std::uint64_t> gate{gate::off | gate::parked};
-  Atomic<std::uint64_t> spent{0};              ///< since `base` was last corrected, see `expense`
-  Atomic<std::int64_t> base{0};                ///< quota left when nothing was spent
-  Atomic<std::int64_t> near_limit{never};      ///< when so many tokens are spent, 80 % of the quota are
-  Atomic<tick> cool_until{0};                  ///< 0 = neither cooling nor on probation
-  Atomic<std::uintptr_t> owner{0};             ///< the front's own: whom the slot belongs to
-  Atomic<std::uint32_t> cap{gate::lease_mask}; ///< most leases at once
-  Atomic<std::uint32_t> barred{0};             ///< capabilities that none of its usable keys has
+  Atomic<std::uint64_t> spent{0};                            ///< since `base` was last corrected, see `expense`
+  Atomic<std::int64_t> base{0};                              ///< quota left when nothing was spent
+  Atomic<std::uint64_t> near_limit{expense::mark_at(never)}; ///< when `spent` passes it, 80 % of the quota are spent
+  Atomic<tick> cool_until{0};                                ///< 0 = neither cooling nor on probation
+  Atomic<std::uintptr_t> owner{0};                           ///< the front's own: whom the slot belongs to
+  Atomic<std::uint32_t> cap{gate::lease_mask};               ///< most leases at once
+  Atomic<std::uint32_t> barred{0};                           ///< capabilities that none of its usable keys has
   std::uint32_t index = 0;
   Atomic<bool> followed{false}; ///< the next slot of its turn stands right behind it, see slot_table::block
 

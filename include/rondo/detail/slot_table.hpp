@@ -97,6 +97,19 @@ public:
   [[nodiscard]] BOOST_FORCEINLINE static slot_type* follower(slot_type& s) noexcept {
     return s.followed.load() ? &s + 1 : nullptr;
   }
+  /// The next slot of the same block that is worth a try; null if there is none.
+  [[nodiscard]] BOOST_FORCEINLINE slot_type* successor(slot_type& s) const noexcept {
+    if (auto* const next = follower(s); next && (next->gate.load() & gate::parked) == 0) [[likely]] {
+      return next;
+    }
+    auto const from = s.index + 1;
+    auto const i = from % block != 0 ? ready_.next_near(from) : ready_index<Atomic>::npos;
+    if (i == ready_index<Atomic>::npos) {
+      return nullptr;
+    }
+    prefetch(&slots_[i]);
+    return &slots_[i];
+  }
   /// Has the line of a slot fetched that will be wanted soon, in time even if another processor has it: not beyond the
   /// end of the block; what follows may be another thread's.
   BOOST_FORCEINLINE static void prefetch_after(slot_type const& s) noexcept {
@@ -121,7 +134,12 @@ public:
       return;
     }
     if (auto const* const rates = next->rates.load()) {
-      rates->for_each([](auto const& window) { prefetch(&window); });
+      static_assert(rates_type::kinds == 5);
+      prefetch(rates->memory_of(0)); // one by one: a loop costs as much again
+      prefetch(rates->memory_of(1));
+      prefetch(rates->memory_of(2));
+      prefetch(rates->memory_of(3));
+      prefetch(rates->memory_of(4));
     }
     if (auto const* const second = follower(*next)) {
       prefetch(second->rates.load());
@@ -181,46 +199,56 @@ public:
     taken,
     unclear,   ///< `reserve` would know; nothing was taken, as in the one that follows
     contended, ///< another thread was at the slot in the same moment
-    overdrawn, ///< what others spent meanwhile is missing now; `undo` must be called
+    in_doubt,  ///< taken, but what is left of the quota has changed in the same moment: see `is_overdrawn`
   };
 
-  /// What `reserve` does but for the rates, for a slot that neither rests nor has rested, in as few instructions as it
-  /// takes.
+  /// The earliest moment that may change what the slot, as the gate word says it is, can serve: when a parked slot
+  /// returns, or what is left of its quota must no longer be spent. `never` if there is none.
+  [[nodiscard]] BOOST_FORCEINLINE tick next_change(slot_type const& s, std::uint64_t word) const noexcept {
+    auto const next = next_return();
+    return (word & gate::renewed) != 0 ? std::min(next, s.quota_reset.load()) : next;
+  }
+
+  /// What `reserve` does but for the rates, for a slot that neither rests nor has rested and before `next_change`, in
+  /// as few instructions as it takes.
   ///
-  /// What was spent may have grown between the look at the quota and the exchange without the gate word looking any
-  /// different afterwards. Therefore the quota is looked at again when the tokens are taken.
+  /// What was spent may grow between the look at the quota and the exchange without the gate word looking any different
+  /// afterwards. Therefore it is looked at again when the tokens are taken.
   ///
-  /// \param tokens not negative
-  /// \param word the gate word as it was
-  [[nodiscard]] BOOST_FORCEINLINE attempt reserve_quickly(slot_type& s, std::int64_t tokens,
-                                                          std::uint64_t& word) const noexcept {
-    constexpr auto special = gate::off | gate::parked | gate::probation;
-    word = s.gate.load();
-    constexpr auto renewed = gate::metered | gate::renewed;
-    auto const due = (word & renewed) == renewed && reset_is_over(s);
-    if (due || (word & special) != 0 || s.cool_until.load() != 0 || full(s, word, tokens)) [[unlikely]] {
+  /// \param tokens such as fit unasked
+  /// \param word the gate word as it was just now
+  [[nodiscard]] BOOST_FORCEINLINE static attempt reserve_quickly(slot_type& s, std::int64_t tokens,
+                                                                 std::uint64_t word) noexcept {
+    if ((word & gate::special) != 0 || s.cool_until.load() != 0 || gate::leases(word) >= s.cap.load()) [[unlikely]] {
       return attempt::unclear;
     }
-    auto const next = word + gate::lease_of(tokens);
     auto const metered = (word & gate::metered) != 0;
-    if (metered && s.room(word) < std::max<std::int64_t>(tokens, 1)) [[unlikely]] {
-      return attempt::unclear;
+    auto const spent = metered ? s.spent.load() : 0; // before `base`, see correct_books()
+    auto const base = metered ? s.base.load() : 0;
+    if (metered) {
+      auto const left = base - expense::tokens(spent) - gate::reserved(word);
+      if (left == 0 || left < tokens) [[unlikely]] {
+        return attempt::unclear;
+      }
     }
-    if (auto seen = word; !s.gate.compare_exchange_strong(seen, next)) [[unlikely]] {
+    if (!s.gate.compare_exchange_strong(word, word + gate::lease_of(tokens))) [[unlikely]] {
       return attempt::contended;
     }
-    return metered && s.room(next) < 0 ? attempt::overdrawn : attempt::taken;
+    auto const changed = metered && (s.spent.load() != spent || s.base.load() != base);
+    return changed ? attempt::in_doubt : attempt::taken;
+  }
+  /// More is reserved than is left: who has just taken something in doubt must call `undo`.
+  [[nodiscard]] static bool is_overdrawn(slot_type const& s) noexcept {
+    auto const word = s.gate.load(); // first: what ends meanwhile counts twice then, and never not at all
+    return (word & gate::metered) != 0 && s.room(word) < 0;
   }
   /// Counts in the rates what was taken, and notes in `c` which did. False if one of them refuses: then none of them
   /// has, and `undo` must be called.
-  [[nodiscard]] bool take_rates(slot_type& s, claim& c, tick now) noexcept {
-    auto const& rates = *s.rates.load();
+  [[nodiscard]] BOOST_FORCEINLINE bool take_rates(slot_type& s, claim& c, tick now) noexcept {
     auto taken = c;
-    auto const all = [&]<std::size_t... k>(std::index_sequence<k...>) {
-      return (take_rate<k>(rates, taken, now) && ...);
-    }(std::make_index_sequence<rates_type::kinds>{});
-    if (!all) [[unlikely]] {
-      give_back(s, taken, now);
+    if (!take_each_rate(*s.rates.load(), taken, now, std::make_index_sequence<rates_type::kinds>{})) [[unlikely]] {
+      auto const missed = taken; // `taken` itself shall live in registers
+      give_back(s, missed, now);
       return false;
     }
     c.counted = taken.counted;
@@ -253,36 +281,56 @@ public:
   /// a lease. True if 80 % of the quota were reached by it.
   bool charge(slot_type& s, claim const& c, std::int64_t actual, tick since, lazy_now& now) noexcept {
     auto const rest = c.tokens - actual;
-    if (c.counted != 0 && rest > 0) {
-      auto const& rates = *s.rates.load();
-      for (auto const k : rates_type::of_tokens) {
-        if ((c.counted >> k & 1) != 0) {
-          rates[k].give_back(units(rest, k), since);
-        }
-      }
-    } else if (rest < 0 && (s.gate.load() & gate::rated) != 0) {
+    if (rest >= 0) {
+      give_back_rest(s, c.counted, rest, since);
+    } else if ((s.gate.load() & gate::rated) != 0) {
       for_each_rate(s, [&](auto const& window, std::size_t k) {
         if (rates_type::counts_tokens(k)) {
           window.force(units(-rest, k), now());
         }
       });
     }
-    return charge_tokens(s, actual);
-  }
-  /// The same where no rates count.
-  BOOST_FORCEINLINE bool charge_tokens(slot_type& s, std::int64_t actual) noexcept {
     if (actual >= expense::most_tokens) [[unlikely]] {
       return charge_to_the_books(s, actual);
     }
-    auto const before = s.spent.fetch_add(expense::request + static_cast<std::uint64_t>(actual));
-    if ((before & expense::half_full) != 0) [[unlikely]] {
-      correct_books(s);
-    }
-    return passes(s.near_limit.load(), expense::tokens(before), actual);
+    auto const before = charge_quickly(s, actual);
+    return asks_for_care(s, before, actual) && take_care_of_books(s, before, actual);
   }
-  /// Nothing but the books is concerned when a lease of this slot ends well.
+  /// Nothing but the books is concerned when a lease of this slot ends well, and the rates if it has some.
   [[nodiscard]] static bool is_simple(std::uint64_t word) noexcept {
     return (word & (gate::attention | gate::probation | gate::adapting)) == 0;
+  }
+  /// `charge` where no rates count, for a cost that fits: returns what was spent before. If that asks for care, it has
+  /// to be taken then.
+  BOOST_FORCEINLINE static std::uint64_t charge_quickly(slot_type& s, std::int64_t actual) noexcept {
+    return s.spent.fetch_add(expense::request_of(actual));
+  }
+  [[nodiscard]] BOOST_FORCEINLINE static bool asks_for_care(slot_type const& s, std::uint64_t before,
+                                                            std::int64_t actual) noexcept {
+    return (before & expense::half_full) != 0 ||
+           expense::passes(s.near_limit.load(), before, expense::request_of(actual));
+  }
+  /// True if 80 % of the quota were reached by it.
+  bool take_care_of_books(slot_type& s, std::uint64_t before, std::int64_t actual) noexcept {
+    auto const near = expense::passes(s.near_limit.load(), before, expense::request_of(actual)); // before it is moved
+    if ((before & expense::half_full) != 0) {
+      correct_books(s);
+    }
+    return near;
+  }
+
+  /// Gives back to the rates of tokens that have counted a request what it did not cost. Not enough to end a lease.
+  BOOST_FORCEINLINE static void give_back_rest(slot_type& s, std::uint8_t counted, std::int64_t rest,
+                                               tick since) noexcept {
+    if (counted == 0 || rest == 0) {
+      return;
+    }
+    auto const& rates = *s.rates.load();
+    for (auto const k : rates_type::of_tokens) {
+      if ((counted >> k & 1) != 0) {
+        rates[k].give_back(units(rest, k), since);
+      }
+    }
   }
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
@@ -299,13 +347,15 @@ public:
   /// Frees the place of a lease and the tokens it has reserved, if that concerns nobody else. Everything else that it
   /// frees was freed before. Then the table is not touched again: the lease was what kept it alive. False if
   /// `end_lease` must be called.
-  [[nodiscard]] BOOST_FORCEINLINE static bool end_quietly(slot_type& s, std::int64_t tokens) noexcept {
-    auto word = s.gate.load();
-    do {
+  ///
+  /// \param word the gate word as it was when it was last looked at, and asked for no attention
+  [[nodiscard]] BOOST_FORCEINLINE static bool end_quietly(slot_type& s, std::int64_t tokens,
+                                                          std::uint64_t word) noexcept {
+    while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(tokens))) {
       if ((word & gate::attention) != 0) [[unlikely]] {
         return false;
       }
-    } while (!s.gate.compare_exchange_weak(word, word - gate::lease_of(tokens)));
+    }
     return true;
   }
 
@@ -742,6 +792,12 @@ private:
     return static_cast<std::uint32_t>(std::min<std::int64_t>(tokens, std::numeric_limits<std::uint32_t>::max()));
   }
 
+  template <std::size_t... K>
+  [[nodiscard]] BOOST_FORCEINLINE static bool take_each_rate(rates_type const& rates, claim& c, tick now,
+                                                             std::index_sequence<K...> /*all*/) noexcept {
+    return (take_rate<K>(rates, c, now) && ...);
+  }
+
   /// True if there is no such rate.
   template <std::size_t K>
   [[nodiscard]] BOOST_FORCEINLINE static bool take_rate(rates_type const& rates, claim& c, tick now) noexcept {
@@ -778,13 +834,8 @@ private:
 
   /// No more leases, or not of so many tokens, until one ends.
   [[nodiscard]] static bool full(slot_type const& s, std::uint64_t word, std::int64_t tokens) noexcept {
-    return gate::leases(word) >= s.cap.load() || tokens > gate::most_reserved - gate::reserved(word);
-  }
-
-  /// What was left before a reset must not be spent after it.
-  [[nodiscard]] BOOST_NOINLINE bool reset_is_over(slot_type const& s) const noexcept {
-    auto now = clock_ == &system_clocks() ? lazy_now{} : lazy_now{*clock_};
-    return now() >= s.quota_reset.load();
+    auto const fits = gate::fits_unasked(tokens) || tokens <= gate::most_reserved - gate::reserved(word);
+    return gate::leases(word) >= s.cap.load() || !fits;
   }
 
   /// A quota that is used up serves nothing, not even what is free.
@@ -799,10 +850,6 @@ private:
     return s.room(word) < needed;
   }
 
-  [[nodiscard]] static bool passes(std::int64_t mark, std::int64_t before, std::int64_t more) noexcept {
-    return before < mark && mark - before <= more;
-  }
-
   /// Moves what was spent into the books, unless somebody is at work on them: then the next one does. Tokens are taken
   /// from `base` first: for a moment they count twice, and never not at all, for whoever reads `spent` before `base`.
   BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
@@ -812,9 +859,9 @@ private:
     }
     auto const tokens = expense::tokens(s.spent.load());
     s.base.fetch_sub(tokens);
-    s.spent.fetch_sub(static_cast<std::uint64_t>(tokens));
+    s.spent.fetch_sub(static_cast<std::uint64_t>(tokens) << expense::tokens_at);
     auto const requests = expense::requests(s.spent.load());
-    s.spent.fetch_sub(requests << expense::request_at);
+    s.spent.fetch_sub(requests);
     s.booked_tokens.fetch_add(tokens);
     s.booked_requests.fetch_add(requests);
     update_near_limit(s);
@@ -823,7 +870,8 @@ private:
 
   BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
     auto const before = expense::tokens(s.spent.load());
-    auto const near = passes(s.near_limit.load(), before, actual);
+    auto const mark = near_limit_of(s);
+    auto const near = before < mark && mark - before <= actual;
     if (s.base.load() > -expense::most_booked) { // or absurd costs would make it wrap
       s.base.fetch_sub(actual);
     }
@@ -856,12 +904,14 @@ private:
     }
   }
 
-  static void update_near_limit(slot_type& s) noexcept {
+  /// When so many tokens are spent of `base`, 80 % of the quota are.
+  [[nodiscard]] static std::int64_t near_limit_of(slot_type const& s) noexcept {
     auto const quota = s.quota.load();
     auto const metered = (s.gate.load() & gate::metered) != 0;
     auto const base = s.base.load();
-    s.near_limit.store(!metered ? never : base <= 0 ? 0 : base - quota / 5);
+    return !metered ? never : base <= 0 ? 0 : base - quota / 5;
   }
+  static void update_near_limit(slot_type& s) noexcept { s.near_limit.store(expense::mark_at(near_limit_of(s))); }
 
   clock_source const* clock_;
   slots_type slots_;

@@ -3,11 +3,16 @@
 
 #include <rondo/clock.hpp>
 
+#include <boost/config.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <limits>
 #if defined(__x86_64__) || defined(__i386__)
 #include <x86intrin.h>
+#define RONDO_CYCLE_COUNTER
+#elif defined(__aarch64__)
+#define RONDO_CYCLE_COUNTER
 #endif
 
 namespace rondo::detail {
@@ -30,32 +35,63 @@ inline constexpr tick never = std::numeric_limits<tick>::max();
   return length >= never - start ? never : start + length;
 }
 
+#if defined(RONDO_CYCLE_COUNTER)
+[[nodiscard]] inline std::uint64_t cycle_counter() noexcept {
+#if defined(__aarch64__)
+  std::uint64_t cycles = 0;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(cycles));
+  return cycles;
+#else
+  return __rdtsc();
+#endif
+}
+
+/// What the clock said when a thread last looked at it, and the counter.
+struct clock_reading {
+#if defined(__aarch64__)
+  static constexpr std::uint64_t good_for = 1'000; // counts at 24 MHz to 1 GHz
+#else
+  static constexpr std::uint64_t good_for = 40'000; // counts at 1 to 5 GHz
+#endif
+  std::uint64_t cycles = 0;
+  tick at = 0;
+
+  /// Also not when the counter went back, as it may on another processor.
+  [[nodiscard]] bool is_good_at(std::uint64_t now) const noexcept { return now - cycles <= good_for; }
+  /// That of this thread.
+  [[nodiscard]] static clock_reading& last() noexcept {
+    static constinit thread_local clock_reading it{};
+    return it;
+  }
+};
+#endif
+
 /// The system's steady clock, at most some 40 us behind: asks the processor's cycle counter, which costs a third of the
 /// clock, whether the last reading of this thread is still good. Too early is safe everywhere: a rest lasts longer, and
 /// the guard of the windows is far above it.
 ///
 /// Where no counter is known, it reads the clock.
 [[nodiscard]] inline tick recent_now() noexcept {
-#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
-#if defined(__aarch64__)
-  constexpr std::uint64_t good_for = 1'000; // counts at 24 MHz to 1 GHz
-  std::uint64_t cycles = 0;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(cycles));
-#else
-  constexpr std::uint64_t good_for = 40'000; // counts at 1 to 5 GHz
-  auto const cycles = static_cast<std::uint64_t>(__rdtsc());
-#endif
-  struct reading {
-    std::uint64_t cycles = 0;
-    tick at = 0;
-  };
-  static constinit thread_local reading last{};
-  if (cycles - last.cycles > good_for) { // also when the counter went back, as it may on another processor
+#if defined(RONDO_CYCLE_COUNTER)
+  auto const cycles = cycle_counter();
+  auto& last = clock_reading::last();
+  if (!last.is_good_at(cycles)) {
     last = {cycles, to_tick(std::chrono::steady_clock::now())};
   }
   return last.at;
 #else
   return to_tick(std::chrono::steady_clock::now());
+#endif
+}
+
+/// `t > recent_now()` where the last reading is still good, else false: does without the clock.
+[[nodiscard]] BOOST_FORCEINLINE bool is_clearly_ahead(tick t) noexcept {
+#if defined(RONDO_CYCLE_COUNTER)
+  auto const& last = clock_reading::last();
+  return t > last.at && last.is_good_at(cycle_counter());
+#else
+  static_cast<void>(t);
+  return false;
 #endif
 }
 

@@ -12,6 +12,7 @@
 #include <boost/intrusive/set.hpp>
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -42,31 +43,38 @@ struct grant {
   lane* in = nullptr;
   std::int64_t tokens = 0;
   // what was taken for them, see `claim`; of the account, and of its share of the lane
+  /// What makes it special.
+  struct special_features {
+    bool unsent = false;
+    bool probe = false;
+    bool in_lane = false; ///< the lane has a table of its own
+    bool probes_lane = false;
+  } special{};
   std::uint8_t counted = 0;
   std::uint8_t counted_in_lane = 0;
-  bool unsent = false;
-  bool probe = false;
-  bool in_lane = false; ///< the lane has a table of its own
-  bool probes_lane = false;
   bool counted_by_front = false; ///< the front's own
   tick taken = 0;                ///< 0 if no clock had to be read: then the slot was neither resting nor rated
   tick counted_since = 0;
 
-  [[nodiscard]] claim what() const noexcept { return {tokens, counted, unsent, probe}; }
-  [[nodiscard]] claim what_of_lane() const noexcept { return {tokens, counted_in_lane, unsent, probes_lane}; }
+  [[nodiscard]] claim what() const noexcept { return {tokens, counted, special.unsent, special.probe}; }
+  [[nodiscard]] claim what_of_lane() const noexcept {
+    return {tokens, counted_in_lane, special.unsent, special.probes_lane};
+  }
   void set(claim const& c) noexcept {
     tokens = c.tokens;
     counted = c.counted;
-    unsent = c.unsent;
-    probe = c.probe;
+    special.unsent = c.unsent;
+    special.probe = c.probe;
   }
   void set_lane(claim const& c) noexcept {
-    in_lane = true;
     counted_in_lane = c.counted;
-    probes_lane = c.probe;
+    special.in_lane = true;
+    special.probes_lane = c.probe;
   }
   /// Nothing special is to be done when its request ends well.
-  [[nodiscard]] BOOST_FORCEINLINE bool is_simple() const noexcept { return !unsent && !probe && !in_lane; }
+  [[nodiscard]] BOOST_FORCEINLINE bool is_simple() const noexcept {
+    return std::bit_cast<std::uint32_t>(special) == 0; // one look instead of four
+  }
 };
 
 /// A parked request. The line refers to it until `complete` is called or `pool_core::cancel` returned true.

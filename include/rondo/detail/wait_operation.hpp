@@ -39,6 +39,15 @@ public:
     fill(ring, want.needs, want.affinity, out);
     return true;
   }
+  /// The same where `key_ring::take_quickly` stopped at `begun`.
+  [[nodiscard]] static bool try_take_on(key_ring& ring, key_ring::quick_grant const& begun, demand const& want,
+                                        lease& out) {
+    if (!ring.try_take_on(begun, want, out.grant_)) {
+      return false;
+    }
+    fill(ring, {}, 0, out);
+    return true;
+  }
   [[nodiscard]] static lease make(key_ring& ring, grant const& g, demand const& want) noexcept {
     lease out;
     out.grant_ = g;
@@ -71,25 +80,19 @@ public:
     alignas(void*) std::byte bytes[30 * sizeof(void*)];
   };
 
-  acquisition() noexcept {} // not defaulted: g++ would clear all of its room in the frame first
   explicit acquisition(patient_demand const& wanted) noexcept : state_{wanted} {}
   /// Only before anything was tried.
   acquisition(acquisition const& other) noexcept : state_{other.wanted()} {}
   acquisition& operator=(acquisition const&) = delete;
 
-  /// Of one that has not been told what to want.
-  [[nodiscard]] key_ring::quick_grant& quick() noexcept { return *std::get_if<key_ring::quick_grant>(&state_); }
-  void want(patient_demand const& what) noexcept { state_ = what; }
   [[nodiscard]] patient_demand const& wanted() const noexcept { return *std::get_if<patient_demand>(&state_); }
 
   [[nodiscard]] bool try_take(key_ring& ring) {
-    auto const what = wanted();
-    auto& out = state_.emplace<acquired>();
-    if (what.want.tokens >= 0 && lease_factory::try_take(ring, what.want, out.result)) [[likely]] {
-      return true;
-    }
-    state_ = what;
-    return false;
+    return fill([&](demand const& want, lease& out) { return lease_factory::try_take(ring, want, out); });
+  }
+  /// The same where `key_ring::take_quickly` stopped at `begun`.
+  [[nodiscard]] bool try_take_on(key_ring& ring, key_ring::quick_grant const& begun) {
+    return fill([&](demand const& want, lease& out) { return lease_factory::try_take_on(ring, begun, want, out); });
   }
 
   [[nodiscard]] void* make_room() noexcept { return state_.emplace<room>().bytes; }
@@ -100,6 +103,16 @@ public:
   [[nodiscard]] error_code const& failure() const noexcept { return std::get_if<acquired>(&state_)->ec; }
 
 private:
+  template <class Take> [[nodiscard]] bool fill(Take&& take) {
+    auto const what = wanted();
+    auto& out = state_.emplace<acquired>();
+    if (what.want.tokens >= 0 && take(what.want, out.result)) [[likely]] {
+      return true;
+    }
+    state_ = what;
+    return false;
+  }
+
   struct acquired {
     lease result{};
     error_code ec{};
@@ -108,7 +121,7 @@ private:
     acquired(lease&& r, error_code e) noexcept : result{std::move(r)}, ec{e} {}
   };
 
-  std::variant<key_ring::quick_grant, acquired, patient_demand, room> state_;
+  std::variant<patient_demand, acquired, room> state_;
 };
 
 /// How a handler wants to hear of the result.
