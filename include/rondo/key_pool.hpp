@@ -141,7 +141,7 @@ public:
   }
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(error_code, lease)) CompletionToken = boost::asio::deferred_t>
   [[nodiscard]] auto async_acquire(std::int64_t tokens, CompletionToken&& token = CompletionToken{}) {
-    return initiate(to_demand({.tokens = tokens}), std::forward<CompletionToken>(token));
+    return initiate(to_demand(tokens), std::forward<CompletionToken>(token));
   }
 
   /// A lease if a key can serve now and nobody who came earlier wants it; never waits. `r.timeout` is not looked at.
@@ -271,6 +271,12 @@ private:
     return out;
   }
 
+  [[nodiscard]] detail::patient_demand to_demand(std::int64_t tokens) noexcept {
+    detail::patient_demand out;
+    out.want.tokens = tokens;
+    out.want.in = &ring_->lanes().unnamed();
+    return out;
+  }
   [[nodiscard]] detail::patient_demand to_demand(request const& r) {
     detail::patient_demand out;
     out.want.tokens = r.tokens;
@@ -295,7 +301,7 @@ private:
     case answer::refused: ring_->found_nothing(); return {};
     case answer::unclear: break;
     }
-    return try_take(to_demand({.tokens = tokens}).want, {});
+    return try_take(to_demand(tokens).want, {});
   }
   [[nodiscard]] std::optional<lease> try_take(detail::demand const& want, std::span<std::uint32_t const> avoid) {
     std::optional<lease> out{std::in_place};
@@ -315,7 +321,7 @@ private:
         co_return detail::quick_lease{*ring_, tokens, {got.from}, {owner.key(), false}};
       }
     }
-    detail::acquisition it{to_demand({.tokens = tokens})};
+    detail::acquisition it{to_demand(tokens)}; // must not throw: something may have been taken
     if (!it.try_take_on(*ring_, got)) {
       auto waiting = wait(it);
       co_await std::move(waiting);

@@ -73,8 +73,8 @@ public:
       return;
     }
     auto const before = table_.charge_quickly(slot_, actual);
-    if (table_.asks_for_care(slot_, before, actual)) {
-      table_.take_care_of_books(slot_, before, actual);
+    if (rondo::detail::expense::is_half_full(before)) {
+      table_.correct_books(slot_);
     }
     if (!table_.end_quietly(slot_, c.tokens, word)) {
       end_with_care(c);

@@ -12,6 +12,7 @@ namespace rondo::test {
 class manual_clock final : public clock_source {
 public:
   [[nodiscard]] steady_time steady_now() const noexcept override {
+    ++readings_;
     return steady_time{std::chrono::hours{1000}} + std::chrono::nanoseconds{passed_.load()};
   }
   [[nodiscard]] wall_time wall_now() const noexcept override {
@@ -21,10 +22,13 @@ public:
   void advance(std::chrono::nanoseconds by) noexcept { passed_ += by.count(); }
   /// Somebody sets the wall clock, forward or back.
   void set_wall_by(std::chrono::nanoseconds by) noexcept { shift_ += by.count(); }
+  /// How often somebody looked at the steady clock.
+  [[nodiscard]] std::uint64_t readings() const noexcept { return readings_; }
 
 private:
   std::atomic<std::int64_t> passed_{0};
   std::atomic<std::int64_t> shift_{0}; ///< of the wall clock
+  mutable std::atomic<std::uint64_t> readings_{0};
 };
 
 } // namespace rondo::test

@@ -258,4 +258,17 @@ BOOST_AUTO_TEST_CASE(a_reset_that_the_provider_named_goes_with_the_quota) {
   BOOST_TEST(served() == 0);
 }
 
+BOOST_AUTO_TEST_CASE(who_has_no_quota_looks_at_no_clock_for_its_return) {
+  pool->add(key("a", {.quota_renewal = daily}));
+  pool->try_acquire(1)->settle(1);
+  for (auto const later : {0h, 48h}) {
+    advance(later);
+    auto const before = clock.readings();
+    for (int i = 0; i < 10; ++i) {
+      pool->try_acquire(1)->settle(1);
+    }
+    BOOST_TEST(clock.readings() == before);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -103,11 +103,11 @@ public:
   /// How far a quick attempt got.
   enum class progress : std::uint8_t {
     taken,
-    to_turn,   ///< taken, and what comes next stands in another block
+    to_turn,   ///< taken, and nothing is left in its block
     to_count,  ///< taken, but for the rates
     in_doubt,  ///< see `slot_table::attempt`
     contended, ///< so is this
-    nowhere,   ///< nothing was tried
+    nowhere,   ///< nothing was taken
   };
   struct quick_grant {
     slot_type* from;
@@ -303,8 +303,9 @@ public:
     }
     auto const before = table_type::charge_quickly(s, actual);
     auto const heeded = (concerns_.load() & ~concern::of_takers) != 0;
-    if (heeded || table_type::asks_for_care(s, before, actual)) [[unlikely]] {
-      finish_charged(g, before, actual);
+    auto const near = table_type::comes_near_limit(s, before, actual);
+    if (heeded || near || expense::is_half_full(before)) [[unlikely]] {
+      finish_charged(g, before, near);
       return;
     }
     if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
@@ -636,7 +637,7 @@ private:
       }
     }
     auto const word = s->gate.load();
-    if ((word & gate::renewed) != 0 && is_over(s->quota_reset.load())) {
+    if (gate::will_return(word) && is_over(s->quota_reset.load())) {
       return answer::unclear;
     }
     table_type::prefetch_after(*s);
@@ -1046,8 +1047,9 @@ private:
     }
     table_type::give_back_rest(s, g.counted, g.tokens - actual, g.counted_since);
     auto const before = table_type::charge_quickly(s, actual);
-    if (anybody_waits() || table_type::asks_for_care(s, before, actual)) [[unlikely]] {
-      finish_charged(g, before, actual);
+    auto const near = table_type::comes_near_limit(s, before, actual);
+    if (anybody_waits() || near || expense::is_half_full(before)) [[unlikely]] {
+      finish_charged(g, before, near);
       return;
     }
     if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
@@ -1056,8 +1058,11 @@ private:
   }
 
   /// Goes on where `settle` found something to heed.
-  BOOST_NOINLINE void finish_charged(grant& g, std::uint64_t before, std::int64_t actual) noexcept {
-    if (table_.take_care_of_books(*g.from, before, actual)) {
+  BOOST_NOINLINE void finish_charged(grant& g, std::uint64_t before, bool near) noexcept {
+    if (expense::is_half_full(before)) {
+      table_.correct_books(*g.from);
+    }
+    if (near) {
       note(event_kind::near_limit, g);
     }
     note_spending(*g.from);

@@ -221,6 +221,10 @@ inline constexpr std::uint64_t attention = parked | watched | closed | retired;
 [[nodiscard]] constexpr bool fits_unasked(std::int64_t tokens) noexcept {
   return static_cast<std::uint64_t>(tokens) <= static_cast<std::uint64_t>(most_unasked);
 }
+/// What is left of the quota must not be spent after a known time.
+[[nodiscard]] constexpr bool will_return(std::uint64_t word) noexcept {
+  return (word & renewed) != 0 && (word & metered) != 0;
+}
 /// One lease of so many tokens.
 [[nodiscard]] constexpr std::uint64_t lease_of(std::int64_t tokens) noexcept {
   return (static_cast<std::uint64_t>(tokens) << reserved_at) + lease;
@@ -244,6 +248,9 @@ inline constexpr std::uint64_t half_full = std::uint64_t{1} << 63 | std::uint64_
 }
 [[nodiscard]] constexpr std::uint64_t requests(std::uint64_t word) noexcept {
   return word & request_mask;
+}
+[[nodiscard]] constexpr bool is_half_full(std::uint64_t word) noexcept {
+  return (word & half_full) != 0;
 }
 /// One request of so many tokens.
 [[nodiscard]] constexpr std::uint64_t request_of(std::int64_t tokens) noexcept {

@@ -206,7 +206,7 @@ public:
   /// returns, or what is left of its quota must no longer be spent. `never` if there is none.
   [[nodiscard]] BOOST_FORCEINLINE tick next_change(slot_type const& s, std::uint64_t word) const noexcept {
     auto const next = next_return();
-    return (word & gate::renewed) != 0 ? std::min(next, s.quota_reset.load()) : next;
+    return gate::will_return(word) ? std::min(next, s.quota_reset.load()) : next;
   }
 
   /// What `reserve` does but for the rates, for a slot that neither rests nor has rested and before `next_change`, in
@@ -223,10 +223,9 @@ public:
       return attempt::unclear;
     }
     auto const metered = (word & gate::metered) != 0;
-    auto const spent = metered ? s.spent.load() : 0; // before `base`, see correct_books()
-    auto const base = metered ? s.base.load() : 0;
+    auto const unspent = metered ? s.unspent() : 0;
     if (metered) {
-      auto const left = base - expense::tokens(spent) - gate::reserved(word);
+      auto const left = unspent - gate::reserved(word);
       if (left == 0 || left < tokens) [[unlikely]] {
         return attempt::unclear;
       }
@@ -234,8 +233,7 @@ public:
     if (!s.gate.compare_exchange_strong(word, word + gate::lease_of(tokens))) [[unlikely]] {
       return attempt::contended;
     }
-    auto const changed = metered && (s.spent.load() != spent || s.base.load() != base);
-    return changed ? attempt::in_doubt : attempt::taken;
+    return metered && s.unspent() != unspent ? attempt::in_doubt : attempt::taken;
   }
   /// More is reserved than is left: who has just taken something in doubt must call `undo`.
   [[nodiscard]] static bool is_overdrawn(slot_type const& s) noexcept {
@@ -294,29 +292,42 @@ public:
       return charge_to_the_books(s, actual);
     }
     auto const before = charge_quickly(s, actual);
-    return asks_for_care(s, before, actual) && take_care_of_books(s, before, actual);
+    auto const near = comes_near_limit(s, before, actual);
+    if (expense::is_half_full(before)) {
+      correct_books(s);
+    }
+    return near;
   }
   /// Nothing but the books is concerned when a lease of this slot ends well, and the rates if it has some.
   [[nodiscard]] static bool is_simple(std::uint64_t word) noexcept {
     return (word & (gate::attention | gate::probation | gate::adapting)) == 0;
   }
-  /// `charge` where no rates count, for a cost that fits: returns what was spent before. If that asks for care, it has
-  /// to be taken then.
+  /// Charges a cost that fits, but not the rates: returns what was spent before. If that is half full, the books must
+  /// be corrected.
   BOOST_FORCEINLINE static std::uint64_t charge_quickly(slot_type& s, std::int64_t actual) noexcept {
     return s.spent.fetch_add(expense::request_of(actual));
   }
-  [[nodiscard]] BOOST_FORCEINLINE static bool asks_for_care(slot_type const& s, std::uint64_t before,
-                                                            std::int64_t actual) noexcept {
-    return (before & expense::half_full) != 0 ||
-           expense::passes(s.near_limit.load(), before, expense::request_of(actual));
-  }
   /// True if 80 % of the quota were reached by it.
-  bool take_care_of_books(slot_type& s, std::uint64_t before, std::int64_t actual) noexcept {
-    auto const near = expense::passes(s.near_limit.load(), before, expense::request_of(actual)); // before it is moved
-    if ((before & expense::half_full) != 0) {
-      correct_books(s);
+  [[nodiscard]] BOOST_FORCEINLINE static bool comes_near_limit(slot_type const& s, std::uint64_t before,
+                                                               std::int64_t actual) noexcept {
+    return expense::passes(s.near_limit.load(), before, expense::request_of(actual));
+  }
+  /// Moves what was spent into the books, unless somebody is at work on them: then the next one does. Tokens are taken
+  /// from `base` first: for a moment they count twice, and never not at all, for whoever reads `spent` before `base`.
+  BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
+    auto reset = s.quota_reset.load();
+    if (reset == renewing || !s.quota_reset.compare_exchange_strong(reset, renewing)) {
+      return;
     }
-    return near;
+    auto const tokens = expense::tokens(s.spent.load());
+    s.base.fetch_sub(tokens);
+    s.spent.fetch_sub(static_cast<std::uint64_t>(tokens) << expense::tokens_at);
+    auto const requests = expense::requests(s.spent.load());
+    s.spent.fetch_sub(requests);
+    s.booked_tokens.fetch_add(tokens);
+    s.booked_requests.fetch_add(requests);
+    update_near_limit(s);
+    s.quota_reset.store(reset);
   }
 
   /// Gives back to the rates of tokens that have counted a request what it did not cost. Not enough to end a lease.
@@ -850,27 +861,10 @@ private:
     return s.room(word) < needed;
   }
 
-  /// Moves what was spent into the books, unless somebody is at work on them: then the next one does. Tokens are taken
-  /// from `base` first: for a moment they count twice, and never not at all, for whoever reads `spent` before `base`.
-  BOOST_NOINLINE void correct_books(slot_type& s) noexcept {
-    auto reset = s.quota_reset.load();
-    if (reset == renewing || !s.quota_reset.compare_exchange_strong(reset, renewing)) {
-      return;
-    }
-    auto const tokens = expense::tokens(s.spent.load());
-    s.base.fetch_sub(tokens);
-    s.spent.fetch_sub(static_cast<std::uint64_t>(tokens) << expense::tokens_at);
-    auto const requests = expense::requests(s.spent.load());
-    s.spent.fetch_sub(requests);
-    s.booked_tokens.fetch_add(tokens);
-    s.booked_requests.fetch_add(requests);
-    update_near_limit(s);
-    s.quota_reset.store(reset);
-  }
-
   BOOST_NOINLINE bool charge_to_the_books(slot_type& s, std::int64_t actual) noexcept {
     auto const before = expense::tokens(s.spent.load());
-    auto const mark = near_limit_of(s);
+    auto const known = s.near_limit.load();
+    auto const mark = known == expense::mark_at(never) ? near_limit_of(s) : expense::tokens(known);
     auto const near = before < mark && mark - before <= actual;
     if (s.base.load() > -expense::most_booked) { // or absurd costs would make it wrap
       s.base.fetch_sub(actual);

@@ -42,14 +42,14 @@ struct grant {
   slot<std::atomic>* from = nullptr;
   lane* in = nullptr;
   std::int64_t tokens = 0;
-  // what was taken for them, see `claim`; of the account, and of its share of the lane
-  /// What makes it special.
+  /// What makes it special, see `claim`; nothing of it is set in most.
   struct special_features {
     bool unsent = false;
     bool probe = false;
     bool in_lane = false; ///< the lane has a table of its own
     bool probes_lane = false;
   } special{};
+  // what was taken for the tokens, of the account and of its share of the lane
   std::uint8_t counted = 0;
   std::uint8_t counted_in_lane = 0;
   bool counted_by_front = false; ///< the front's own

@@ -69,9 +69,8 @@ private:
   }
 };
 
-/// What a coroutine waits for, in its frame: a grant that is there at once, or else the request, then the operation
-/// that waits, then the result. Each lives in the place of the one before, so a coroutine that waits takes no memory
-/// but its frame.
+/// What a coroutine waits for, in its frame: the request, then the operation that waits, then the result. Each lives in
+/// the place of the one before, so a coroutine that waits takes no memory but its frame.
 class acquisition {
 public:
   /// Memory for an operation; more than those of Asio's own coroutines need.
