@@ -216,6 +216,25 @@ BOOST_AUTO_TEST_CASE(the_books_take_over_the_requests_too) {
   BOOST_TEST(rondo::detail::expense::requests(s.spent.load()) < 10U);
 }
 
+BOOST_AUTO_TEST_CASE(a_mark_is_passed_once_by_the_tokens_and_never_by_the_requests) {
+  namespace expense = rondo::detail::expense;
+  auto const most = two_to_the(39);
+  for (std::int64_t const mark : {std::int64_t{-5}, std::int64_t{0}, std::int64_t{1}, std::int64_t{1000}, most - 1,
+                                  most, two_to_the(40) - 1, two_to_the(40), rondo::detail::never}) {
+    auto const reachable = std::clamp(mark, std::int64_t{2}, most);
+    for (auto const before : {std::int64_t{0}, std::int64_t{1}, reachable - 2, reachable - 1, reachable}) {
+      for (std::uint64_t const requests : {std::uint64_t{0}, std::uint64_t{1}, expense::request_mask / 2}) {
+        for (std::int64_t const cost : {std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, expense::most_tokens - 1}) {
+          auto const word = (static_cast<std::uint64_t>(before) << expense::tokens_at) + requests;
+          auto const passed = expense::passes(expense::mark_at(mark), word, expense::request_of(cost));
+          BOOST_TEST(passed == (before < mark && mark <= before + cost),
+                     "mark " << mark << ", before " << before << ", cost " << cost << ", requests " << requests);
+        }
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(as_many_leases_as_there_can_be_are_out_at_once) {
   pool->add(key("a"));
   constexpr std::size_t most = 65'535;

@@ -2,6 +2,7 @@
 #include "pool_steps.hpp"
 #include <rondo/key_pool.hpp>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>
@@ -92,6 +93,32 @@ BOOST_AUTO_TEST_CASE(a_rest_that_a_balance_ended_is_no_return) {
   pool->set_balance("a", {.limit = 100, .remaining = 50});
   BOOST_TEST(pool->try_acquire(1).has_value());
   BOOST_TEST(!pool->next_return().has_value());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(next_return_by_the_clock_of_the_system)
+
+BOOST_AUTO_TEST_CASE(a_key_comes_back_while_another_one_serves) {
+  asio::io_context ctx; // never run: no timer helps
+  rondo::key_pool pool{ctx.get_executor()};
+  pool.add(key("a"));
+  pool.add(key("b"));
+  auto first = pool.try_acquire(1);
+  BOOST_TEST_REQUIRE(first.has_value());
+  std::string const resting{first->key_name()};
+  first->report(outcome::rate_limited(1ms));
+  auto const give_up = std::chrono::steady_clock::now() + 60s; // it takes a few ms
+  std::string served;
+  while (served != resting && std::chrono::steady_clock::now() < give_up) {
+    for (int i = 0; i < 100 && served != resting; ++i) {
+      auto l = pool.try_acquire(1);
+      BOOST_TEST_REQUIRE(l.has_value());
+      served = l->key_name();
+      l->settle(1);
+    }
+  }
+  BOOST_TEST(served == resting);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

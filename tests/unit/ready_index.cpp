@@ -64,4 +64,33 @@ BOOST_AUTO_TEST_CASE(agrees_with_a_set_through_a_random_history) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(knows_the_first_member_when_all_are_in_one_word) {
+  std::mt19937 random{11};
+  index_type index;
+  constexpr std::uint32_t size = 1'048'576;
+  for (std::uint32_t i = 0; i < size; i += 4096) {
+    index.grow_to(i);
+  }
+  std::set<std::uint32_t> model;
+  int single = 0;
+  int several = 0;
+  for (int step = 0; step < 100'000; ++step) {
+    if (model.size() < 1 + random() % 4) {
+      // near another member in one of two cases
+      auto const i = static_cast<std::uint32_t>(!model.empty() && random() % 2 == 0 ? *model.begin() ^ (random() % 256)
+                                                                                    : random() % size);
+      index.set(i);
+      model.insert(i);
+    } else {
+      index.clear(*model.begin());
+      model.erase(model.begin());
+    }
+    auto const together = !model.empty() && *model.begin() / 64 == *model.rbegin() / 64;
+    (together ? single : several) += static_cast<int>(model.size() > 1);
+    BOOST_REQUIRE(index.first_of_only_word() == (together ? *model.begin() : index_type::npos));
+  }
+  BOOST_TEST(single > 1'000);
+  BOOST_TEST(several > 1'000);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

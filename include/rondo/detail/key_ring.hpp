@@ -582,10 +582,10 @@ private:
     } else if (account.members.empty()) {
       change_limits(index, p.limits); // what was spent stays spent
       if (left) {
-        apply_limits(index, p.limits, left.has_value(), [&](std::int64_t) { return *left; });
+        apply_limits(index, p.limits, true, [&](std::int64_t) { return *left; });
       }
     } else if (left && (s.gate.load() & gate::metered) == 0) {
-      apply_limits(index, p.limits, left.has_value(), [&](std::int64_t) { return *left; });
+      apply_limits(index, p.limits, true, [&](std::int64_t) { return *left; });
     } else if (left) {
       table().set_balance(s, [&](std::int64_t now_left) { return std::min(*left, now_left); });
     }

@@ -103,15 +103,16 @@ public:
   /// How far a quick attempt got.
   enum class progress : std::uint8_t {
     taken,
-    to_turn,   ///< taken, and nothing is left in its block
-    to_count,  ///< taken, but for the rates
-    in_doubt,  ///< see `slot_table::attempt`
-    contended, ///< so is this
-    nowhere,   ///< nothing was taken
+    to_turn,    ///< taken, and nothing is left in its block
+    to_count,   ///< taken, but for the rates
+    in_doubt,   ///< see `slot_table::attempt`
+    contended,  ///< the same
+    nowhere,    ///< nothing was taken
+    none_ready, ///< nor is there anything to be taken
   };
   struct quick_grant {
-    slot_type* from;
-    progress how;
+    slot_type* from = nullptr;
+    progress how = progress::nowhere;
   };
   /// What else a grant says that was nearly as simple.
   struct timed_grant {
@@ -124,37 +125,20 @@ public:
   /// in as few instructions as it takes, and without a call. Unless it was `taken`, `take_on` must be called with the
   /// answer.
   [[nodiscard]] BOOST_FORCEINLINE quick_grant take_quickly(std::int64_t tokens) noexcept {
-    constexpr auto any = ~concern::charges;
-    if (!gate::fits_unasked(tokens) || (concerns_.load() & any) != 0 || lanes_.unnamed().cool_until.load() != 0)
-        [[unlikely]] {
-      return {nullptr, progress::nowhere};
+    if (!gate::fits_unasked(tokens) || !is_quiet(~concern::charges)) [[unlikely]] {
+      return {};
     }
     auto& wheel = turn_.mine_or_idle();
     auto* const s = wheel.slot();
     if (!s) [[unlikely]] {
-      return {nullptr, progress::nowhere};
+      return {};
     }
     auto const word = s->gate.load();
     auto const change = table_.next_change(*s, word);
     if (change != never && !(system_time_ && is_clearly_ahead(change))) [[unlikely]] {
-      return {nullptr, progress::nowhere};
+      return {};
     }
-    table_type::prefetch_after(*s);
-    switch (table_type::reserve_quickly(*s, tokens, word)) {
-    case table_type::attempt::taken: break;
-    case table_type::attempt::in_doubt: return {s, progress::in_doubt};
-    case table_type::attempt::contended: return {s, progress::contended};
-    case table_type::attempt::unclear: return {nullptr, progress::nowhere};
-    }
-    if ((word & gate::rated) != 0) [[unlikely]] {
-      return {s, progress::to_count};
-    }
-    auto* const next = table_.successor(*s);
-    if (!next) [[unlikely]] {
-      return {s, progress::to_turn};
-    }
-    wheel.turn_to(*next);
-    return {s, progress::taken};
+    return try_quickly(wheel, *s, word, tokens);
   }
 
   /// `try_take` for a demand of nothing but tokens, where `take_quickly` stopped at `begun`.
@@ -177,14 +161,12 @@ public:
   ///
   /// \param out as it was made
   [[nodiscard]] BOOST_FORCEINLINE answer take_on(std::int64_t tokens, quick_grant begun, timed_grant& out) noexcept {
-    switch (begun.how) {
-    case progress::nowhere: {
-      timed_grant got; // `out` itself shall live in registers
-      auto const how = take_next_in_turn(tokens, got);
-      out = got;
-      return how;
+    if (begun.how == progress::nowhere) {
+      begun = take_next_in_turn(tokens);
     }
-    case progress::contended: go_elsewhere(*begun.from); return answer::unclear;
+    switch (begun.how) {
+    case progress::taken: break;
+    case progress::to_turn: turn_to_next_block(turn_.mine(), *begun.from); break;
     case progress::in_doubt:
       if (give_back_if_overdrawn(*begun.from, tokens)) {
         return answer::unclear;
@@ -196,8 +178,9 @@ public:
       }
       turn_beyond(turn_.mine(), *begun.from);
       break;
-    case progress::to_turn: turn_to_next_block(turn_.mine(), *begun.from); break;
-    case progress::taken: break;
+    case progress::contended: go_elsewhere(*begun.from); return answer::unclear;
+    case progress::nowhere: return answer::unclear;
+    case progress::none_ready: return answer::refused;
     }
     out.from = begun.from;
     return answer::taken;
@@ -294,23 +277,13 @@ public:
   }
 
   BOOST_FORCEINLINE void settle(grant& g, std::int64_t actual) noexcept {
-    auto& s = *g.from;
-    auto const word = s.gate.load();
+    auto const word = g.from->gate.load();
     auto const simple = table_type::is_simple(word) && (word & gate::rated) == 0;
     if (!simple || !g.is_simple() || g.in->cool_until.load() != 0 || !expense::fits(actual)) [[unlikely]] {
       settle_on(g, actual);
       return;
     }
-    auto const before = table_type::charge_quickly(s, actual);
-    auto const heeded = (concerns_.load() & ~concern::of_takers) != 0;
-    auto const near = table_type::comes_near_limit(s, before, actual);
-    if (heeded || near || expense::is_half_full(before)) [[unlikely]] {
-      finish_charged(g, before, near);
-      return;
-    }
-    if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
-      finish_with_care(g);
-    } // from here on the pool may be gone
+    charge_and_finish(g, actual, word);
   }
 
   void refund(grant& g) noexcept {
@@ -578,9 +551,9 @@ private:
     return served;
   }
 
-  /// Nobody waits, nobody rests from an overload, and the keys take turns.
-  [[nodiscard]] bool is_quiet() noexcept {
-    return !anybody_waits() && lanes_.unnamed().cool_until.load() == 0 && how_to_pick() == strategy::round_robin;
+  /// None of these concerns, and nobody rests from an overload.
+  [[nodiscard]] BOOST_FORCEINLINE bool is_quiet(std::uint64_t concerns) noexcept {
+    return (concerns_.load() & concerns) == 0 && lanes_.unnamed().cool_until.load() == 0;
   }
   [[nodiscard]] bool is_over(tick t) const noexcept { return t != never && t <= recent_tick(); }
 
@@ -620,39 +593,45 @@ private:
     return true;
   }
 
-  /// What `take_quickly` does, for slots with rates too, and whatever there is to be found first.
-  [[nodiscard]] BOOST_NOINLINE answer take_next_in_turn(std::int64_t tokens, timed_grant& out) noexcept {
-    if (!gate::fits_unasked(tokens) || !is_quiet()) {
-      return answer::unclear;
+  [[nodiscard]] BOOST_FORCEINLINE quick_grant try_quickly(rotor::wheel& wheel, slot_type& s, std::uint64_t word,
+                                                          std::int64_t tokens) const noexcept {
+    table_type::prefetch_after(s);
+    switch (table_type::reserve_quickly(s, tokens, word)) {
+    case table_type::attempt::taken: break;
+    case table_type::attempt::in_doubt: return {&s, progress::in_doubt};
+    case table_type::attempt::contended: return {&s, progress::contended};
+    case table_type::attempt::unclear: return {};
     }
-    if (is_over(table_.next_return())) {
-      return answer::unclear;
+    if ((word & gate::rated) != 0) [[unlikely]] {
+      return {&s, progress::to_count};
+    }
+    auto* const next = table_.successor(s);
+    if (!next) [[unlikely]] {
+      return {&s, progress::to_turn};
+    }
+    wheel.turn_to(*next);
+    return {&s, progress::taken};
+  }
+
+  /// What `take_quickly` does, after a look at the clock and for the next slot that is ready.
+  [[nodiscard]] BOOST_NOINLINE quick_grant take_next_in_turn(std::int64_t tokens) noexcept {
+    if (!gate::fits_unasked(tokens) || !is_quiet(~(concern::charges | concern::grants)) ||
+        is_over(table_.next_return())) {
+      return {};
     }
     auto& wheel = turn_.mine();
     auto* s = wheel.slot();
     if (!s || (s->gate.load() & gate::parked) != 0) {
       s = find_next(wheel);
       if (!s) {
-        return answer::refused;
+        return {nullptr, progress::none_ready};
       }
     }
     auto const word = s->gate.load();
     if (gate::will_return(word) && is_over(s->quota_reset.load())) {
-      return answer::unclear;
+      return {};
     }
-    table_type::prefetch_after(*s);
-    auto const how = table_type::reserve_quickly(*s, tokens, word);
-    if (how == table_type::attempt::contended) {
-      go_elsewhere(*s);
-    }
-    auto const taken = how == table_type::attempt::taken ||
-                       (how == table_type::attempt::in_doubt && !give_back_if_overdrawn(*s, tokens));
-    if (!taken || ((word & gate::rated) != 0 && !count_in_rates(*s, tokens, out))) {
-      return answer::unclear;
-    }
-    out.from = s;
-    turn_beyond(wheel, *s);
-    return answer::taken;
+    return try_quickly(wheel, *s, word, tokens);
   }
 
   void turn_beyond(rotor::wheel& wheel, slot_type& taken) noexcept {
@@ -1040,24 +1019,32 @@ private:
   BOOST_NOINLINE void settle_on(grant& g, std::int64_t actual) noexcept {
     auto& s = *g.from;
     auto const word = s.gate.load();
-    auto const simple = table_type::is_simple(word) && actual <= g.tokens && !expects_charges();
+    auto const simple = table_type::is_simple(word) && actual <= g.tokens;
     if (!simple || !g.is_simple() || g.in->cool_until.load() != 0 || !expense::fits(actual)) [[unlikely]] {
       settle_with_care(g, actual);
       return;
     }
     table_type::give_back_rest(s, g.counted, g.tokens - actual, g.counted_since);
+    charge_and_finish(g, actual, word);
+  }
+
+  /// \param word see `slot_table::end_quietly`
+  BOOST_FORCEINLINE void charge_and_finish(grant& g, std::int64_t actual, std::uint64_t word) noexcept {
+    auto& s = *g.from;
     auto const before = table_type::charge_quickly(s, actual);
+    auto const heeded =
+        (concerns_.load() & ~concern::of_takers) != 0; // after the charge: who waits from now on sees it
     auto const near = table_type::comes_near_limit(s, before, actual);
-    if (anybody_waits() || near || expense::is_half_full(before)) [[unlikely]] {
+    if (heeded || near || expense::is_half_full(before)) [[unlikely]] {
       finish_charged(g, before, near);
       return;
     }
     if (!table_type::end_quietly(s, g.tokens, word)) [[unlikely]] {
       finish_with_care(g);
-    }
+    } // from here on the pool may be gone
   }
 
-  /// Goes on where `settle` found something to heed.
+  /// The same where there is something to heed.
   BOOST_NOINLINE void finish_charged(grant& g, std::uint64_t before, bool near) noexcept {
     if (expense::is_half_full(before)) {
       table_.correct_books(*g.from);

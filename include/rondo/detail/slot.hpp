@@ -121,7 +121,6 @@ public:
   /// Where the rates are counted, null for what never had a limit; most grants touch the first line of each only.
   [[nodiscard]] BOOST_FORCEINLINE void const* memory_of(std::size_t k) const noexcept { return counters_[k].load(); }
 
-  static constexpr std::array<kind, 2> of_tokens{tokens_per_minute, tokens_per_day};
   [[nodiscard]] static constexpr bool counts_tokens(std::size_t k) noexcept {
     return k == tokens_per_minute || k == tokens_per_day;
   }

@@ -337,11 +337,8 @@ public:
       return;
     }
     auto const& rates = *s.rates.load();
-    for (auto const k : rates_type::of_tokens) {
-      if ((counted >> k & 1) != 0) {
-        rates[k].give_back(units(rest, k), since);
-      }
-    }
+    give_back_to<rates_type::tokens_per_minute>(rates, counted, rest, since); // a loop costs half as much again
+    give_back_to<rates_type::tokens_per_day>(rates, counted, rest, since);
   }
 
   /// Gives back what rates have counted of a request that never left. Not enough to end a lease.
@@ -821,6 +818,14 @@ private:
     }
     c.counted = static_cast<std::uint8_t>(c.counted | 1U << K);
     return true;
+  }
+
+  template <std::size_t K>
+  BOOST_FORCEINLINE static void give_back_to(rates_type const& rates, std::uint8_t counted, std::int64_t tokens,
+                                             tick since) noexcept {
+    if ((counted >> K & 1) != 0) {
+      rates[K].give_back(units(tokens, K), since);
+    }
   }
 
   template <class Function> static void for_each_rate(slot_type& s, Function&& function) noexcept {
