@@ -613,7 +613,8 @@ private:
     return {&s, progress::taken};
   }
 
-  /// What `take_quickly` does, after a look at the clock and for the next slot that is ready.
+  /// What `take_quickly` does, after a look at the clock, and also where somebody hears of grants. A slot in turn that
+  /// is not at hand or not ready gives way to the next one that is.
   [[nodiscard]] BOOST_NOINLINE quick_grant take_next_in_turn(std::int64_t tokens) noexcept {
     if (!gate::fits_unasked(tokens) || !is_quiet(~(concern::charges | concern::grants)) ||
         is_over(table_.next_return())) {
@@ -1044,7 +1045,7 @@ private:
     } // from here on the pool may be gone
   }
 
-  /// The same where there is something to heed.
+  /// Ends a lease that is charged already, where there is something to heed.
   BOOST_NOINLINE void finish_charged(grant& g, std::uint64_t before, bool near) noexcept {
     if (expense::is_half_full(before)) {
       table_.correct_books(*g.from);
