@@ -551,7 +551,7 @@ private:
     return served;
   }
 
-  /// None of these concerns, and nobody rests from an overload.
+  /// None of these concerns, and the unnamed lane was not overloaded since it last served.
   [[nodiscard]] BOOST_FORCEINLINE bool is_quiet(std::uint64_t concerns) noexcept {
     return (concerns_.load() & concerns) == 0 && lanes_.unnamed().cool_until.load() == 0;
   }
@@ -1034,7 +1034,7 @@ private:
     auto& s = *g.from;
     auto const before = table_type::charge_quickly(s, actual);
     auto const heeded =
-        (concerns_.load() & ~concern::of_takers) != 0; // after the charge: who waits from now on sees it
+        (concerns_.load() & ~concern::of_takers) != 0; // after the charge, which who waits from now on sees
     auto const near = table_type::comes_near_limit(s, before, actual);
     if (heeded || near || expense::is_half_full(before)) [[unlikely]] {
       finish_charged(g, before, near);

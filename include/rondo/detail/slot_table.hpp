@@ -337,7 +337,7 @@ public:
       return;
     }
     auto const& rates = *s.rates.load();
-    give_back_to<rates_type::tokens_per_minute>(rates, counted, rest, since); // a loop takes 26 instructions more
+    give_back_to<rates_type::tokens_per_minute>(rates, counted, rest, since); // a loop takes more instructions
     give_back_to<rates_type::tokens_per_day>(rates, counted, rest, since);
   }
 
